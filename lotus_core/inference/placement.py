@@ -1,0 +1,103 @@
+"""Where and when a model's parts compute: the one protocol that a host implements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from ..conventions import Part
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Placement(Protocol):
+    """Places the UNet and the VAE of one model.
+
+    The library asks for a part before every chunk and computes inside the returned context; it never moves
+    a module by itself. Inputs are sent to `device` in the part's `dtype`; results come back to the CPU.
+    """
+
+    @property
+    def device(self) -> torch.device:
+        """Device on which both parts compute."""
+        ...
+
+    def dtype(self, part: Part) -> torch.dtype:
+        """Floating-point type in which a part computes."""
+        ...
+
+    def active(self, part: Part, memory_required: int) -> AbstractContextManager[None]:
+        """Have a part ready on `device`, with that many bytes free for its activations."""
+        ...
+
+    def free_memory(self) -> int:
+        """Bytes that activations may take on `device` now, with the weights in place."""
+        ...
+
+    def check_interrupt(self) -> None:
+        """Raise the host's own exception if the user has asked to stop; else do nothing."""
+        ...
+
+
+class TorchPlacement:
+    """Plain torch: both parts live on one device for good. What the CLI and scripts use.
+
+    Args:
+        unet: Moved to `device` and `dtype` at once.
+        vae: Moved likewise.
+        device: Any torch device.
+        unet_dtype: Type in which the UNet computes.
+        vae_dtype: Type in which the VAE computes.
+    """
+
+    def __init__(
+        self, unet: nn.Module, vae: nn.Module, device: torch.device, unet_dtype: torch.dtype, vae_dtype: torch.dtype
+    ) -> None:
+        self._device = device
+        self._dtypes: dict[Part, torch.dtype] = {"unet": unet_dtype, "vae": vae_dtype}
+        unet.to(device=device, dtype=unet_dtype)
+        vae.to(device=device, dtype=vae_dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Device on which both parts compute."""
+        return self._device
+
+    def dtype(self, part: Part) -> torch.dtype:
+        """Floating-point type in which a part computes."""
+        return self._dtypes[part]
+
+    @contextmanager
+    def active(self, part: Part, memory_required: int) -> Iterator[None]:
+        """Do nothing: both parts are in place already."""
+        yield
+
+    def free_memory(self) -> int:
+        """Bytes free on the device (CUDA), or available to this process (elsewhere)."""
+        import torch
+
+        if self._device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self._device)
+            return free + torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return available_ram()
+
+    def check_interrupt(self) -> None:
+        """Do nothing: a script is stopped by KeyboardInterrupt."""
+
+
+def available_ram() -> int:
+    """Return the bytes of main memory that can be taken without swapping; 4 GiB where the system does not say."""
+    import os
+    from pathlib import Path
+
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 4 * 2**30
