@@ -55,6 +55,10 @@ class LotusError(Exception):
         super().__init__(text + ".")
 
 
+class LotusWarning(UserWarning):
+    """Something was repaired on the way: clamped pixels, a map computed again in fp32, a cache not written."""
+
+
 class InputError(LotusError, ValueError):
     """What the caller passed in cannot be used."""
 
@@ -74,7 +78,9 @@ class OptionError(InputError):
     def __init__(self, option: str, value: object, expected: str) -> None:
         self.option = option
         self.value = value
-        super().__init__(f"{option} must be {expected}", found=repr(value), remedy="choose a value in that range")
+        super().__init__(
+            f"{option} must be {expected}", found=repr(value), remedy="choose a value in that range"
+        )
 
 
 class ShapeError(InputError):
@@ -107,7 +113,12 @@ class CheckpointError(LotusError):
     """
 
     def __init__(
-        self, problem: str, *, path: Path | str | None = None, found: str | None = None, remedy: str | None = None
+        self,
+        problem: str,
+        *,
+        path: Path | str | None = None,
+        found: str | None = None,
+        remedy: str | None = None,
     ) -> None:
         self.path = None if path is None else Path(path)
         super().__init__(problem, found=found, remedy=remedy)
@@ -165,7 +176,11 @@ class StateDictError(CheckpointError):
         self.mismatched = tuple(mismatched)
         parts = [
             f"{len(keys)} {label} ({', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''})"
-            for label, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", mismatched))
+            for label, keys in (
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("of another shape", mismatched),
+            )
             if keys
         ]
         super().__init__(

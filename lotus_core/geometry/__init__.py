@@ -1,0 +1,1 @@
+"""Cameras, points, normals and surfaces in the OpenCV frame."""

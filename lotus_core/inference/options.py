@@ -41,7 +41,9 @@ class InferenceOptions:
     def __post_init__(self) -> None:
         r = self.resolution
         if r is not None and not (_is_int(r) and (r == 0 or MIN_SIDE <= r <= MAX_RESOLUTION)):
-            raise OptionError("resolution", r, f"0 (the image's own size) or {MIN_SIDE} to {MAX_RESOLUTION} pixels")
+            raise OptionError(
+                "resolution", r, f"0 (the image's own size) or {MIN_SIDE} to {MAX_RESOLUTION} pixels"
+            )
         if not (_is_int(self.seed) and 0 <= self.seed <= MAX_SEED):
             raise OptionError("seed", self.seed, "an integer from 0 to 2**63 - 1")
         if not (_is_int(self.ensemble_size) and 1 <= self.ensemble_size <= 64):

@@ -29,8 +29,8 @@ class Placement(Protocol):
         """Floating-point type in which a part computes."""
         ...
 
-    def active(self, part: Part, memory_required: int) -> AbstractContextManager[None]:
-        """Have a part ready on `device`, with that many bytes free for its activations."""
+    def active(self, part: Part, memory_required: int, dtype: torch.dtype) -> AbstractContextManager[None]:
+        """Have a part ready on `device` to compute in `dtype`, with that many bytes free for activations."""
         ...
 
     def free_memory(self) -> int:
@@ -54,10 +54,16 @@ class TorchPlacement:
     """
 
     def __init__(
-        self, unet: nn.Module, vae: nn.Module, device: torch.device, unet_dtype: torch.dtype, vae_dtype: torch.dtype
+        self,
+        unet: nn.Module,
+        vae: nn.Module,
+        device: torch.device,
+        unet_dtype: torch.dtype,
+        vae_dtype: torch.dtype,
     ) -> None:
         self._device = device
         self._dtypes: dict[Part, torch.dtype] = {"unet": unet_dtype, "vae": vae_dtype}
+        self._modules: dict[Part, nn.Module] = {"unet": unet, "vae": vae}
         unet.to(device=device, dtype=unet_dtype)
         vae.to(device=device, dtype=vae_dtype)
 
@@ -71,9 +77,18 @@ class TorchPlacement:
         return self._dtypes[part]
 
     @contextmanager
-    def active(self, part: Part, memory_required: int) -> Iterator[None]:
-        """Do nothing: both parts are in place already."""
-        yield
+    def active(self, part: Part, memory_required: int, dtype: torch.dtype) -> Iterator[None]:
+        """Cast the part for the time being if another type than its own is asked for; it is in place already."""
+        usual = self._dtypes[part]
+        module = self._modules[part]
+        if dtype == usual:
+            yield
+            return
+        module.to(dtype)
+        try:
+            yield
+        finally:
+            module.to(usual)
 
     def free_memory(self) -> int:
         """Bytes free on the device (CUDA), or available to this process (elsewhere)."""

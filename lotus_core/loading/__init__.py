@@ -1,0 +1,1 @@
+"""From a name to verified modules: the catalogue, the Hub, and safetensors files."""

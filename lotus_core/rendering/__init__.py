@@ -1,0 +1,1 @@
+"""Pictures of maps: control hints, colours, normal conventions."""

@@ -1,0 +1,1 @@
+"""Training, and the procedural scenes it learns from (extra `train`)."""
