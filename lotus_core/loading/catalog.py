@@ -61,9 +61,18 @@ def require(name: str) -> CatalogEntry:
 
 def nearest(name: str, limit: int = 3) -> tuple[str, ...]:
     """Return the names of the entries closest to ``name`` in spelling, best first, at most ``limit``."""
-    keys = difflib.get_close_matches(_key(name), list(_by_key()), n=4 * limit, cutoff=0.5)
-    found = dict.fromkeys(_by_key()[key].name for key in keys)
-    return tuple(found)[:limit]
+    wanted = _key(name)
+
+    def likeness(key: str) -> float:
+        # A part of a name counts as much as its beginning does, or a short guess would never reach the longest names.
+        if wanted and wanted in key:
+            return 1.0
+        texts = (key, key[: len(wanted) + 1])
+        return max(difflib.SequenceMatcher(None, wanted, text).ratio() for text in texts)
+
+    scores = {key: likeness(key) for key in _by_key()}
+    keys = sorted((key for key in scores if scores[key] >= 0.6), key=lambda key: -scores[key])
+    return tuple(dict.fromkeys(_by_key()[key].name for key in keys))[:limit]
 
 
 def same_weights(entry: CatalogEntry) -> tuple[CatalogEntry, ...]:

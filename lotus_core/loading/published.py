@@ -2,10 +2,11 @@
 
 Sources: the table of checkpoints in the README of github.com/EnVision-Research/Lotus; the file lists of the Hub
 repositories named below. Expected sizes follow from the architecture: 867,556,804 weights (D) or 867,568,324 (G) in
-the UNet, 83,653,863 in the VAE, at 2 or 4 bytes each. Exact sizes and hashes stand only where public manifests state them;
-for every other file they are unknown here and are pinned when it is first fetched.
+the UNet, 83,653,863 in the VAE, at 2 or 4 bytes each. Exact sizes and hashes stand only where public manifests state
+them; for every other file they are unknown here and are pinned when it is first fetched.
 
-The Lotus project is licensed under Apache-2.0; its weights are tuned from Stable Diffusion 2 (CreativeML Open RAIL++-M).
+The Lotus project is licensed under Apache-2.0; its weights are tuned from Stable Diffusion 2 (CreativeML Open
+RAIL++-M).
 That two files hold the same weights in two precisions rests on their names.
 """
 
@@ -142,7 +143,9 @@ def repository_entry(
 
 def published_entries() -> tuple[CatalogEntry, ...]:
     """Return every published checkpoint: short names first, then other files of the same weights."""
-    kinds = {weights: (output, mode) for weights, output, mode in _REPOSITORIES}
+    kinds: dict[str, tuple[OutputKind, Mode]] = {
+        weights: (output, mode) for weights, output, mode in _REPOSITORIES
+    }
     files = [_file_entry(kinds, *row) for row in _FILES]
     short = {entry.name: entry for entry in files}
     main = [short.get(name) or repository_entry(name, f"{_AUTHORS}/{name}", *kinds[name]) for name in kinds]
