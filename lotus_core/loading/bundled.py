@@ -1,0 +1,40 @@
+"""The small checkpoints that come with the package: to try everything offline, and to test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from ..conventions import OutputKind
+from .files import PROMPT_FILE, WEIGHTS_STEM, CheckpointFiles
+
+BUNDLED: Final = MappingProxyType[str, OutputKind](
+    {"lotus-tiny-depth-d": "disparity", "lotus-tiny-normal-d": "normal"}
+)
+"""Names of the bundled checkpoints and what each estimates."""
+
+BUNDLED_RESOLUTION: Final = 192
+"""Longest side in pixels. They were trained at 128x128 and work best with the shortest side at 128 to 192."""
+
+_HOME = Path(__file__).resolve().parent.parent / "data" / "lotus-tiny"
+
+
+def bundled_files(name: str) -> CheckpointFiles:
+    """Return the files of a bundled checkpoint: its own UNet, the VAE and the context that both share.
+
+    Raises:
+        KeyError: Not one of `BUNDLED`.
+    """
+    if name not in BUNDLED:
+        raise KeyError(name)
+    unet = _HOME / name / "unet"
+    return CheckpointFiles(
+        name=name,
+        unet=unet / f"{WEIGHTS_STEM}.safetensors",
+        unet_config=unet / "config.json",
+        vae=_HOME / "vae",
+        text_encoder=None,
+        prompt_embeds=_HOME / PROMPT_FILE,
+        prompt_folder=_HOME,
+    )
