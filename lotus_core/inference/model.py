@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from ..conventions import LATENT_CHANNELS, LATENT_STRIDE, DepthKind, Part, Task
 from ..errors import ModelTaskError, OptionError, ShapeError
 from ..types import ModelInfo
-from .latent_codec import LatentCodec
+from .latent_codec import Codec, LatentCodec
 from .memory import Stage, Widths, activation_bytes
-from .one_step import PlainOneStep
+from .one_step import OneStep, PlainOneStep
 from .placement import Placement, TorchPlacement
 from .precision import choose_precision
 
 if TYPE_CHECKING:
     from ..loading.checkpoint import LoadedParts
-    from ..loading.progress import Progress
 
+DownloadProgress = Callable[[int, int], None]
 PlacementFactory = Callable[[nn.Module, nn.Module], Placement]
 
 _STAGE_PART: dict[Stage, Part] = {"encode": "vae", "denoise": "unet", "decode": "vae"}
@@ -56,8 +56,8 @@ class LotusModel:
     """
 
     info: ModelInfo
-    unet: nn.Module
-    vae: nn.Module
+    unet: OneStep
+    vae: Codec
     placement: Placement
     widths: Widths
     vae_digests: VaeDigests
@@ -80,7 +80,7 @@ class LotusModel:
                 "rgb", rgb.shape, "(B, 3, H, W), H and W multiples of 8", remedy="pad the picture first"
             )
         rows, columns = rgb.shape[2] // LATENT_STRIDE, rgb.shape[3] // LATENT_STRIDE
-        return self._run("encode", dtype, (len(rgb), rows, columns), lambda x: self.vae.encode(x), rgb)
+        return self._run("encode", dtype, (len(rgb), rows, columns), self.vae.encode, rgb)
 
     def denoise(
         self,
@@ -140,7 +140,7 @@ class LotusModel:
         if x0.ndim != 4 or x0.shape[1] != LATENT_CHANNELS:
             raise ShapeError("x0", x0.shape, "(B, 4, h, w)", remedy="pass what denoise() returned")
         size = (len(x0), x0.shape[2], x0.shape[3])
-        return self._run("decode", dtype, size, lambda x: self.vae.decode(x), x0)
+        return self._run("decode", dtype, size, self.vae.decode, x0)
 
     def depth_kind(self) -> DepthKind:
         """Return "depth" or "disparity".
@@ -204,7 +204,7 @@ def load_model(
     prompt_embeds: Tensor | None = None,
     output: str | None = None,
     revision: str | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> LotusModel:
     """Return a model, ready to run with plain torch.
 

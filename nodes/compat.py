@@ -1,0 +1,49 @@
+"""All that differs between the supported versions of ComfyUI (0.3.64 to 0.33), and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import torch
+from comfy_api.latest import io
+
+CATEGORY = "image/geometry estimation"
+"""Beside ComfyUI's own geometry nodes (which exist from 0.33 on)."""
+
+
+def schema(**values: Any) -> io.Schema:
+    """Return a node's schema without the fields that this version does not know (`search_aliases`)."""
+    known = {field.name for field in dataclasses.fields(io.Schema)}
+    return io.Schema(**{name: value for name, value in values.items() if name in known})
+
+
+def advanced(kind: Any, *args: Any, **values: Any) -> Any:
+    """Return an input that is folded away under "advanced" where this version can do that."""
+    if "advanced" in inspect.signature(kind.Input.__init__).parameters:
+        values["advanced"] = True
+    return kind.Input(*args, **values)
+
+
+def patcher_class() -> type[comfy.model_patcher.ModelPatcher]:
+    """Return the class that wraps core models; newer versions rebind it at start-up, so look at call time."""
+    return getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+
+
+def note_stored_types(module: torch.nn.Module) -> None:
+    """Let newer versions remember the types in which weights are stored."""
+    archive = getattr(mm, "archive_model_dtypes", None)
+    if archive is not None:
+        archive(module)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether ComfyUI takes an error for lack of memory."""
+    is_oom = getattr(mm, "is_oom", None)
+    if is_oom is not None:
+        return bool(is_oom(error))
+    kind = mm.OOM_EXCEPTION
+    return kind is not Exception and isinstance(error, kind)

@@ -1,0 +1,25 @@
+"""The pack's list of nodes."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .infer import LotusDepth, LotusJoint, LotusNormal, LotusReconstruct
+from .load import LoadLotusModel
+from .render import RenderLotusDepth, RenderLotusNormal
+
+
+class LotusGeometryExtension(ComfyExtension):
+    """Lotus Geometry, as ComfyUI loads it."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return every node of the pack."""
+        return [
+            LoadLotusModel,
+            LotusDepth,
+            LotusNormal,
+            LotusJoint,
+            RenderLotusDepth,
+            RenderLotusNormal,
+            LotusReconstruct,
+        ]

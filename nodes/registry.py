@@ -1,0 +1,76 @@
+"""Loaded models: one copy of the same weights, however many nodes ask for them."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..lotus_core.inference.model import LotusModel, build_model
+from ..lotus_core.loading.checkpoint import load_parts
+from . import folders
+from .bridge import DownloadProgress
+from .memory import ComfyPlacement, choose_types
+
+_lock = threading.Lock()
+_loaded: weakref.WeakValueDictionary[tuple[object, ...], LotusModel] = weakref.WeakValueDictionary()
+
+
+def fingerprint(choice: str) -> str:
+    """Return what changes when the weights behind a choice change on disk: sizes and times of its files."""
+    source, _ = folders.resolve(choice)
+    if not isinstance(source, Path):
+        return str(source)
+    files = sorted(source.rglob("*.safetensors")) if source.is_dir() else [source]
+    stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return repr(stamps)
+
+
+def shared_model(
+    choice: str,
+    *,
+    precision: str,
+    output: str | None,
+    vae: Any,
+    prompt_embeds: Tensor | None,
+    progress: DownloadProgress,
+) -> LotusModel:
+    """Return the model of a choice, loaded at most once for the same files and settings.
+
+    The caller keeps it alive: ComfyUI's cache of node outputs, as a rule. When the last one lets go, it is freed.
+
+    Args:
+        choice: One of the loader's names.
+        precision: "auto", "fp32", "fp16" or "bf16".
+        output: What it estimates, or None to take it from the name.
+        vae: ComfyUI's VAE, or None.
+        prompt_embeds: (1, T, C), or None.
+        progress: Hears of a download.
+
+    Raises:
+        CheckpointError: The file cannot be used.
+        DownloadError: It could not be fetched.
+    """
+    source, _ = folders.resolve(choice)
+    embeds = None if prompt_embeds is None else hashlib.sha256(prompt_embeds.numpy().tobytes()).hexdigest()
+    key = (fingerprint(choice), precision, output, None if vae is None else id(vae), embeds)
+    with _lock:
+        model = _loaded.get(key)
+        if model is None:
+            parts = load_parts(
+                source,
+                vae=None if vae is None else vae.get_sd(),
+                prompt_embeds=prompt_embeds,
+                output=output,
+                folders=folders.search_folders(),
+                download_to=folders.download_folder(),
+                progress=progress,
+            )
+            types = choose_types(precision, parts.info.unet_parameters)
+            model = build_model(parts, lambda unet, codec: ComfyPlacement(unet, codec, types))
+            _loaded[key] = model
+    return model
