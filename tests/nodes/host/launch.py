@@ -8,8 +8,9 @@ This launcher puts the smallest stand-ins in place, only where the real thing is
     python launch.py CHECKOUT --run SCRIPT ARGUMENTS... -- SCRIPT_ARGUMENTS...
 
 The first runs ``main.py``. The second runs SCRIPT with the checkout first on ``sys.path`` and the script's own
-folder last; ARGUMENTS configure ComfyUI as on its command line. This file is run by ComfyUI's Python, so it imports nothing of this repository,
-and nothing heavy before ``main.py`` does: ComfyUI sets its environment up before torch is imported.
+folder last; ARGUMENTS configure ComfyUI as on its command line. This file is run by ComfyUI's Python, so it
+imports nothing of this repository, and nothing heavy before ``main.py`` does: ComfyUI sets its environment up
+before torch is imported.
 """
 
 from __future__ import annotations

@@ -166,7 +166,9 @@ def run_inside(
 
 def host_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment of a ComfyUI process: ours, without what would change which modules it finds."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")
+    }
     variables.setdefault("OMP_NUM_THREADS", "1")
     variables["PYTHONUNBUFFERED"] = "1"
     variables["PYTHONIOENCODING"] = "utf-8"

@@ -40,7 +40,7 @@ def workflow_to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, An
     fit the schema.
     """
     nodes = {str(node["id"]): node for node in workflow["nodes"]}
-    links = {link_id: link for link_id, link in _read_links(workflow.get("links", []))}
+    links = dict(_read_links(workflow.get("links", [])))
     prompt: Prompt = {}
     for node_id, node in nodes.items():
         kind = node["type"]

@@ -42,7 +42,11 @@ def torch_settings() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "matmul_precision": torch.get_float32_matmul_precision(),
-        "cudnn": [torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32],
+        "cudnn": [
+            torch.backends.cudnn.enabled,
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.allow_tf32,
+        ],
         "cuda_matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
         "mkldnn": torch.backends.mkldnn.enabled,
         "sdp": [
