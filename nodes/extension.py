@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import folders
 from .infer import LotusDepth, LotusJoint, LotusNormal, LotusReconstruct
 from .load import LoadLotusModel
 from .render import RenderLotusDepth, RenderLotusNormal
@@ -13,7 +14,8 @@ class LotusGeometryExtension(ComfyExtension):
     """Lotus Geometry, as ComfyUI loads it."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Return every node of the pack."""
+        """Make the pack's model folder known, and return every node."""
+        folders.register()
         return [
             LoadLotusModel,
             LotusDepth,

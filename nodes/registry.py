@@ -67,7 +67,6 @@ def shared_model(
                 prompt_embeds=prompt_embeds,
                 output=output,
                 folders=folders.search_folders(),
-                download_to=folders.download_folder(),
                 progress=progress,
             )
             types = choose_types(precision, parts.info.unet_parameters)
