@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.host.workflow import WorkflowError, workflow_to_prompt
+from tests.nodes.host.workflow import WorkflowError, input_images, workflow_to_prompt
 
 SAMPLER = {
     "input": {
@@ -152,3 +152,8 @@ def test_more_values_than_widgets_is_an_error_that_lists_both() -> None:
         WorkflowError, match=r"saves 2 widget values \['m', 'n'\], its schema has 1: \['file'\]"
     ):
         convert(node(1, "Loader", ["m", "n"]))
+
+
+def test_input_images_are_listed_once_in_order() -> None:
+    nodes = [node(i, "LoadImage", [name, "image"]) for i, name in enumerate(["b.png", "a.png", "b.png"])]
+    assert input_images({"nodes": [node(9, "Loader", ["m"]), *nodes]}) == ["b.png", "a.png"]

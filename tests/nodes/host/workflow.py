@@ -14,6 +14,7 @@ from typing import Any
 from .api import Prompt
 
 WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
+IMAGE_LOADERS = frozenset({"LoadImage", "LoadImageMask"})
 COMMENT_NODES = frozenset({"Note", "MarkdownNote"})
 UPLOAD_OPTIONS = ("image_upload", "animated_image_upload", "video_upload", "audio_upload")
 """Options of a combo that make the frontend add an upload button, saved as one more value."""
@@ -53,6 +54,12 @@ def workflow_to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, An
                 inputs[socket["name"]] = _resolve(links[socket["link"]], nodes, links)
         prompt[node_id] = {"class_type": kind, "inputs": inputs}
     return prompt
+
+
+def input_images(workflow: Mapping[str, Any]) -> list[str]:
+    """Names of the files in the input folder that a workflow's image loaders read, each once, in order."""
+    loaders = (node for node in workflow["nodes"] if node["type"] in IMAGE_LOADERS)
+    return list(dict.fromkeys(node["widgets_values"][0] for node in loaders))
 
 
 def _require_runnable(

@@ -9,7 +9,6 @@ import comfy.model_management as mm
 import comfyui_version
 import pack
 
-
 probe = pack.load_pack(pack.REPOSITORY / "tests" / "nodes" / "host" / "probe_pack")
 pack.report(
     {
