@@ -15,6 +15,7 @@ __all__ = [
     "CatalogEntry",
     "LocalCheckpoint",
     "RemoteFile",
+    "folded",
     "for_repository",
     "is_repository_id",
     "lookup",
@@ -44,7 +45,7 @@ def lookup(name: str) -> CatalogEntry | None:
     exact = _by_name().get(name)
     if exact is not None:
         return exact
-    return _by_key().get(_key(name))
+    return _byfolded().get(folded(name))
 
 
 def require(name: str) -> CatalogEntry:
@@ -61,7 +62,7 @@ def require(name: str) -> CatalogEntry:
 
 def nearest(name: str, limit: int = 3) -> tuple[str, ...]:
     """Return the names of the entries closest to ``name`` in spelling, best first, at most ``limit``."""
-    wanted = _key(name)
+    wanted = folded(name)
 
     def likeness(key: str) -> float:
         # A part of a name counts as much as its beginning does, or a short guess would never reach the longest names.
@@ -70,9 +71,9 @@ def nearest(name: str, limit: int = 3) -> tuple[str, ...]:
         texts = (key, key[: len(wanted) + 1])
         return max(difflib.SequenceMatcher(None, wanted, text).ratio() for text in texts)
 
-    scores = {key: likeness(key) for key in _by_key()}
+    scores = {key: likeness(key) for key in _byfolded()}
     keys = sorted((key for key in scores if scores[key] >= 0.6), key=lambda key: -scores[key])
-    return tuple(dict.fromkeys(_by_key()[key].name for key in keys))[:limit]
+    return tuple(dict.fromkeys(_byfolded()[key].name for key in keys))[:limit]
 
 
 def same_weights(entry: CatalogEntry) -> tuple[CatalogEntry, ...]:
@@ -107,15 +108,15 @@ def _by_name() -> dict[str, CatalogEntry]:
 
 
 @functools.cache
-def _by_key() -> dict[str, CatalogEntry]:
+def _byfolded() -> dict[str, CatalogEntry]:
     # In rising order of right: the stem of a file, a file name or Hub id, a name proper. So "lotus-depth-g-v1-0" is
     # the short name, and "lotus-depth-g-v1-0.safetensors" the fp32 file that the community shares under that name.
-    aliases = {_key(alias): entry for entry in models() for alias in entry.aliases}
+    aliases = {folded(alias): entry for entry in models() for alias in entry.aliases}
     stems = {key.rsplit(".", 1)[0]: entry for key, entry in aliases.items() if key.endswith(_EXTENSIONS)}
-    return {**stems, **aliases, **{_key(entry.name): entry for entry in models()}}
+    return {**stems, **aliases, **{folded(entry.name): entry for entry in models()}}
 
 
-def _key(name: str) -> str:
-    """Fold what users change when they keep a file: its folder, letter case, underscores."""
+def folded(name: str) -> str:
+    """Return a name without what users change when they keep a file: its folder, letter case, underscores."""
     text = name.strip().replace("\\", "/").lower().replace("_", "-").replace(" ", "-")
     return text.rsplit("/", 1)[-1] if text.endswith(_EXTENSIONS) else text

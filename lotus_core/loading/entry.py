@@ -113,7 +113,7 @@ class LocalCheckpoint:
     Attributes:
         entry: What the catalogue says about it.
         unet: The UNet's safetensors file.
-        vae: The VAE's safetensors file.
+        vae: The VAE's safetensors file; None only where the caller said that it is not needed.
         unet_config: diffusers configuration of the UNet, where there is one.
         vae_config: diffusers configuration of the VAE, where there is one.
         prompt_embeds: The stored empty-prompt embedding, where there is one.
@@ -122,7 +122,7 @@ class LocalCheckpoint:
 
     entry: CatalogEntry
     unet: Path
-    vae: Path
+    vae: Path | None
     unet_config: Path | None = None
     vae_config: Path | None = None
     prompt_embeds: Path | None = None

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..conventions import Mode, OutputKind
+from .bundled import BUNDLED, BUNDLED_RESOLUTION
 from .entry import CatalogEntry, Precision, RemoteFile
 
 _AUTHORS: Final = "jingheya"
@@ -187,10 +188,6 @@ def _file_entry(
 
 def bundled_entries() -> tuple[CatalogEntry, ...]:
     """Return the two small models that come with the package, for trying the graph offline and for tests."""
-    rows: tuple[tuple[str, OutputKind], ...] = (
-        ("lotus-tiny-depth-d", "disparity"),
-        ("lotus-tiny-normal-d", "normal"),
-    )
     return tuple(
         CatalogEntry(
             name=name,
@@ -201,7 +198,7 @@ def bundled_entries() -> tuple[CatalogEntry, ...]:
             unet=None,
             vae=None,
             precision="fp16",
-            default_resolution=192,
+            default_resolution=BUNDLED_RESOLUTION,
         )
-        for name, output in rows
+        for name, output in BUNDLED.items()
     )
