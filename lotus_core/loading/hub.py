@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Final
 
 from ..errors import CheckpointError, DownloadError, UnknownModelError
 from . import catalog
 from .entry import CatalogEntry, LocalCheckpoint, RemoteFile
 from .hub_pull import Pull
 from .hub_retry import Progress, Retries
-from .store import Places, cached_versions, find
+from .published import SHARED_VAE
+from .store import (
+    PROMPT_FOLDER_SUFFIX,
+    TEXT_ENCODER_FILES,
+    Places,
+    find,
+    find_part,
+    find_text_encoder,
+    flat_target,
+)
 
 Folder = str | PathLike[str]
-
-TEXT_ENCODER_FILES: Final = (
-    "text_encoder/model.safetensors",
-    "text_encoder/config.json",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/special_tokens_map.json",
-    "tokenizer/vocab.json",
-    "tokenizer/merges.txt",
-)
-"""What the empty prompt's embedding is computed from: 1.4 GB, fetched only where it can be had in no other way."""
 
 
 def ensure(
@@ -59,11 +57,7 @@ def ensure(
         StorageError: No space, or the folder may not be written.
     """
     entry = _entry(name)
-    places = Places(
-        search=tuple(Path(path) for path in search),
-        folder=None if folder is None else Path(folder).expanduser(),
-        vae_folder=None if vae_folder is None else Path(vae_folder).expanduser(),
-    )
+    places = _places(folder, vae_folder, search)
     here = find(entry, places, revision=revision, with_vae=with_vae)
     if here is not None:
         return here
@@ -79,35 +73,68 @@ def ensure(
     return fetched
 
 
+def ensure_shared_vae(
+    *,
+    folder: Folder | None = None,
+    search: Sequence[Folder] = (),
+    progress: Progress | None = None,
+    retries: Retries | None = None,
+) -> Path:
+    """Return the VAE that goes with every UNet-only file, fetching it if it is not on this machine.
+
+    Raises:
+        DownloadError: As `ensure`.
+        StorageError: As `ensure`.
+    """
+    entry = next(entry for entry in catalog.models() if entry.vae == SHARED_VAE)
+    places = _places(folder, None, search)
+    here = find_part(entry, "vae", places)
+    if here is not None:
+        return here
+    target = None if places.target is None else flat_target(entry, "vae", places)
+    pull = Pull(entry, places, None, progress, retries or Retries())
+    return pull.fetch_all({SHARED_VAE: target})[SHARED_VAE]
+
+
 def ensure_text_encoder(
     entry: CatalogEntry,
     *,
     folder: Folder | None = None,
+    search: Sequence[Folder] = (),
     progress: Progress | None = None,
     retries: Retries | None = None,
 ) -> Path:
-    """Return the folder that holds ``text_encoder/`` and ``tokenizer/`` of a checkpoint, fetching them if need be.
+    """Return the folder of a checkpoint's text encoder, with its tokenizer beside it, fetching both if need be.
 
-    They take 1.4 GB and serve for one embedding of 8 KB: ask for them only where that cannot be had otherwise.
+    They take 1.4 GB and serve for one embedding of 8 KB: ask for them only where that cannot be had otherwise. All
+    Lotus checkpoints share the text encoder of Stable Diffusion 2, so that of another one does as well.
 
     Raises:
         UnknownModelError: The entry names no repository with a text encoder.
-        LotusError: As `ensure`.
+        DownloadError: As `ensure`.
+        StorageError: As `ensure`.
     """
     repository = entry.text_encoder_repository
     if repository is None:
         raise UnknownModelError(entry.name, remedy="no repository holds its text encoder; pass prompt_embeds")
-    places = Places(folder=None if folder is None else Path(folder).expanduser())
+    places = _places(folder, None, search)
+    here = find_text_encoder(repository, places)
+    if here is not None:
+        return here
     parts = [RemoteFile(repository, path, 0) for path in TEXT_ENCODER_FILES]
     pull = Pull(entry, places, None, progress, retries or Retries())
     if places.target is None:
-        first = next(cached_versions(parts[0]), None) or pull.fetch_all(dict.fromkeys(parts))[parts[0]]
-        return first.parent.parent
-    root = places.target / f"{repository.replace('/', '--')}.prompt"
-    targets: dict[RemoteFile, Path | None] = {part: root.joinpath(*part.path.split("/")) for part in parts}
-    if not all(path is not None and path.is_file() for path in targets.values()):
-        pull.fetch_all(targets)
-    return root
+        return pull.fetch_all(dict.fromkeys(parts))[parts[0]].parent
+    root = places.target / f"{repository.replace('/', '--')}{PROMPT_FOLDER_SUFFIX}"
+    return pull.fetch_all({part: root.joinpath(*part.path.split("/")) for part in parts})[parts[0]].parent
+
+
+def _places(folder: Folder | None, vae_folder: Folder | None, search: Sequence[Folder]) -> Places:
+    return Places(
+        search=tuple(Path(path) for path in search),
+        folder=None if folder is None else Path(folder).expanduser(),
+        vae_folder=None if vae_folder is None else Path(vae_folder).expanduser(),
+    )
 
 
 def _entry(name: str | CatalogEntry) -> CatalogEntry:

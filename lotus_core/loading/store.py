@@ -19,13 +19,26 @@ from pathlib import Path
 from typing import Final
 
 from .bundled import BUNDLED, bundled_files
-from .catalog import SHARED_VAE, folded, same_weights
+from .catalog import SHARED_VAE, folded, models, same_weights
 from .entry import CatalogEntry, LocalCheckpoint, RemoteFile, Role
 from .foreign import SAFE_SUFFIXES
 from .lock import read_lock, verify
 
 MAX_DEPTH: Final = 4
 """How many sub-folders deep a file is looked for."""
+
+
+TEXT_ENCODER_FILES: Final = (
+    "text_encoder/model.safetensors",
+    "text_encoder/config.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+)
+"""What the empty prompt's embedding is computed from: 1.4 GB, fetched only where it can be had in no other way."""
+
+PROMPT_FOLDER_SUFFIX: Final = ".prompt"
 
 
 @dataclass(frozen=True)
@@ -200,6 +213,27 @@ def _is_part(file: Path, entry: CatalogEntry, role: Role) -> bool:
     in_folder = stem == "diffusion-pytorch-model" and file.parent.name == role
     names = (entry.weights, entry.name.replace("/", "--"))
     return entry.layout == "folder" and in_folder and folded(file.parent.parent.name) in map(folded, names)
+
+
+def find_text_encoder(repository: str, places: Places) -> Path | None:
+    """Return the folder of a complete text encoder of any Lotus checkpoint, or None.
+
+    Args:
+        repository: Hub id that is asked for; its own comes first where several are here.
+        places: Where to look.
+    """
+    owners = dict.fromkeys((repository, *(entry.text_encoder_repository for entry in models())))
+    ids = [owner for owner in owners if owner is not None]
+    names = {folded(name) for owner in ids for name in (owner.split("/")[1], owner.replace("/", "--"))}
+    flat = (path for path in weights_under(places.every_folder()) if path.parent.name == "text_encoder")
+    known = (
+        path for path in flat if folded(path.parents[1].name).removesuffix(PROMPT_FOLDER_SUFFIX) in names
+    )
+    cached = (path for owner in ids for path in cached_versions(RemoteFile(owner, TEXT_ENCODER_FILES[0], 0)))
+    for path in (*known, *cached):
+        if all((path.parents[1] / name).is_file() for name in TEXT_ENCODER_FILES):
+            return path.parent
+    return None
 
 
 def _cached(entry: CatalogEntry, role: Role, revision: str | None) -> Iterator[Path]:
