@@ -28,13 +28,12 @@ def bundled_files(name: str) -> CheckpointFiles:
     """
     if name not in BUNDLED:
         raise KeyError(name)
-    unet = _HOME / name / "unet"
     return CheckpointFiles(
         name=name,
-        unet=unet / f"{WEIGHTS_STEM}.safetensors",
-        unet_config=unet / "config.json",
+        said_by=(name,),
+        unet=_HOME / name / "unet" / f"{WEIGHTS_STEM}.safetensors",
         vae=_HOME / "vae",
-        text_encoder=None,
         prompt_embeds=_HOME / PROMPT_FILE,
         prompt_folder=_HOME,
+        unet_config=_HOME / name / "unet" / "config.json",
     )

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from os import PathLike, fspath
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from ..conventions import DEFAULT_RESOLUTION, OutputKind
-from ..errors import CheckpointError
+from ..conventions import OutputKind
+from ..errors import ArchitectureError, CheckpointError, DownloadError
 from ..types import ModelInfo
-from .architecture import UNetArchitecture, unet_architecture
-from .bundled import BUNDLED, BUNDLED_RESOLUTION, bundled_files
-from .files import CheckpointFiles, checkpoint_files, weights_in
-from .header import read_header
-from .mapping import map_tensors
+from .architecture import SD2_CHANNELS
+from .catalog import SHARED_VAE
+from .files import weights_in
+from .locate import Folder, Located, Places, Progress, locate
 from .modules import build_unet, build_vae
-from .output_kind import output_from_path, require_output, unknown_output
+from .networks import UNetFile, read_unet, read_vae, vae_of_tensors
+from .output_kind import METADATA_KEY as OUTPUT_KEY
+from .output_kind import output_from_name, require_output, unknown_output
 from .prompt import prompt_embedding, require_width
-from .settings import read_config, unet_settings, vae_settings
-from .vae_architecture import vae_architecture
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import Tensor
 
-Source = str | PathLike[str]
+Source = str | os.PathLike[str]
+VaeSource = Source | Mapping[str, Any]
+"""A VAE's file or diffusers folder, or its state dict (str to Tensor)."""
 
 
 @dataclass(frozen=True)
@@ -47,99 +48,149 @@ class LoadedParts:
     info: ModelInfo
 
 
-@dataclass(frozen=True)
-class _Located:
-    files: CheckpointFiles
-    output: OutputKind | None
-    default_resolution: int
-
-
 def load_parts(
     source: Source,
     *,
-    vae: Source | None = None,
+    vae: VaeSource | None = None,
     prompt_embeds: Tensor | None = None,
     output: str | None = None,
     revision: str | None = None,
-    folders: Sequence[Path] | None = None,
-    progress: Callable[..., None] | None = None,
+    folders: Sequence[Folder] | None = None,
+    download_folder: Folder | None = None,
+    progress: Progress | None = None,
 ) -> LoadedParts:
     """Load a Lotus checkpoint.
 
     Args:
-        source: Catalogue name, Hub id, diffusers folder, or UNet-only .safetensors file.
-        vae: VAE file or folder to use in place of the checkpoint's own.
+        source: Catalogue name, Hub id, diffusers folder (or its unet/), or UNet-only .safetensors in diffusers'
+            or LDM's keys.
+        vae: VAE to use in place of the checkpoint's own: a file, a diffusers VAE folder, or a state dict.
         prompt_embeds: (1, T, C) embedding of the empty prompt, in place of the checkpoint's own.
         output: "depth", "disparity" or "normal", where neither catalogue nor name says it.
         revision: Commit, tag or branch of a Hub repository.
-        folders: Folders in which files are looked for, before the library's own.
-        progress: Told how far a download is.
+        folders: Folders in which files are looked for, before LOTUS_HOME and the Hub's cache.
+        download_folder: Where fetched files go; None for LOTUS_HOME, else the Hub's cache.
+        progress: Called with (bytes done, bytes in all) while files are fetched.
 
     Raises:
-        CheckpointError: And its subclasses, each saying what was found and what to do.
-        DownloadError: The checkpoint is not on disk and could not be fetched.
+        UnknownModelError: Nothing has this name.
+        CorruptFileError: A file that is no well-formed safetensors file.
+        UnsafeFormatError: Pickled weights.
+        ArchitectureError: Another network than a Lotus UNet, or than its kind of VAE.
+        StateDictError: Tensors missing, unexpected, or of another shape.
+        OutputKindError: Nothing says what it estimates, or the name contradicts itself.
+        CheckpointError: No VAE or no prompt embedding is at hand.
+        ShapeError: A prompt embedding of another width than the UNet's.
+        DownloadError: It is not on disk and could not be fetched.
     """
     chosen = None if output is None else require_output(output)
-    located = _locate(source)
+    places = Places(tuple(folders or ()), download_folder, progress)
+    located = locate(source, places, revision=revision, with_vae=vae is None)
     files = located.files
-    kind = chosen or located.output or output_from_path(files.unet)
-    if kind is None:
-        raise unknown_output(files.name)
-    unet, architecture = _load_unet(files)
-    loaded_vae, vae_source = _load_vae(files, vae)
+    unet_file = read_unet(files.unet, files.unet_config)
+    kind = chosen or _stated_output(located, unet_file)
+    _require_mode(located, unet_file, chosen)
+    loaded_vae, vae_source = _load_vae(located, unet_file, vae, places)
+    width = unet_file.architecture.cross_attention_dim
     embeds = (
-        prompt_embedding(files, architecture.cross_attention_dim)
-        if prompt_embeds is None
-        else require_width(prompt_embeds, architecture.cross_attention_dim)
+        _own_prompt(located, width, places) if prompt_embeds is None else require_width(prompt_embeds, width)
     )
+    unet = build_unet(unet_file)
     info = ModelInfo(
         name=files.name,
-        mode=architecture.mode,
+        mode=unet_file.architecture.mode,
         output=kind,
         default_resolution=located.default_resolution,
         source=str(files.unet),
         vae_source=vae_source,
         unet_parameters=sum(parameter.numel() for parameter in unet.parameters()),
-        cross_attention_dim=architecture.cross_attention_dim,
+        cross_attention_dim=width,
     )
     return LoadedParts(unet=unet, vae=loaded_vae, prompt_embeds=embeds, info=info)
 
 
-def _locate(source: Source) -> _Located:
-    name = fspath(source)
-    if name in BUNDLED:
-        return _Located(bundled_files(name), BUNDLED[name], BUNDLED_RESOLUTION)
-    return _Located(checkpoint_files(Path(name)), None, DEFAULT_RESOLUTION)
+def _stated_output(located: Located, file: UNetFile) -> OutputKind:
+    stated = file.stored.header.metadata.get(OUTPUT_KEY)
+    if located.output is not None:
+        return located.output
+    if stated is not None:
+        return require_output(stated)
+    for name in located.files.said_by:
+        kind = output_from_name(name)
+        if kind is not None:
+            return kind
+    raise unknown_output(located.files.name)
 
 
-def _load_unet(files: CheckpointFiles) -> tuple[UNet2DConditionModel, UNetArchitecture]:
-    header = read_header(files.unet)
-    name = files.unet.name
-    architecture = unet_architecture(header.shapes, name)
-    settings = unet_settings(architecture, _config(files.unet_config), name)
-    return build_unet(architecture.config() | settings, map_tensors(header), name), architecture
-
-
-def _load_vae(files: CheckpointFiles, given: Source | None) -> tuple[AutoencoderKL, str]:
-    path = files.vae if given is None else Path(fspath(given))
-    if path is None:
-        raise CheckpointError(
-            f"{files.name} is a UNet alone",
-            path=files.unet,
-            found="no vae folder beside it",
-            remedy="pass vae",
+def _require_mode(located: Located, file: UNetFile, chosen: OutputKind | None) -> None:
+    """Refuse a file under the catalogue name of another one: what it estimates would be taken from that name."""
+    mode = file.architecture.mode
+    if chosen is None and located.mode is not None and located.mode != mode:
+        words = {"g": "generative (8 input channels)", "d": "discriminative (4 input channels)"}
+        raise ArchitectureError(
+            f"{located.files.unet.name} is not the checkpoint that its name says",
+            path=located.files.unet,
+            found=f"a {words[mode]} UNet under the name of a {words[located.mode]} one",
+            remedy="give the file its own name, or pass output",
         )
+
+
+def _load_vae(
+    located: Located, unet: UNetFile, given: VaeSource | None, places: Places
+) -> tuple[AutoencoderKL, str]:
+    if isinstance(given, Mapping):
+        vae_file = vae_of_tensors(given, "the given VAE")
+        return build_vae(vae_file, {key: tensor.detach().cpu() for key, tensor in given.items()}), _GIVEN
+    path = Path(given).expanduser() if given is not None else _own_vae(located, unet, places)
     file = weights_in(path) if path.is_dir() else path
     if file is None:
         raise CheckpointError(
-            f"the folder {path} holds no VAE", path=path, remedy="choose a VAE's .safetensors file"
+            f"the folder {path} holds no VAE",
+            path=path,
+            found=", ".join(sorted(item.name for item in path.iterdir())[:6]) or "an empty folder",
+            remedy="choose a diffusers vae folder, or a VAE's .safetensors file",
         )
-    header = read_header(file)
-    architecture = vae_architecture(header.shapes, file.name)
-    config = file.parent / "config.json"
-    settings = vae_settings(architecture, _config(config if config.is_file() else None), file.name)
-    return build_vae(architecture.config() | settings, map_tensors(header), file.name), str(file)
+    vae_file = read_vae(file, located.files.vae_config if given is None else None)
+    return build_vae(vae_file), str(file)
 
 
-def _config(path: Path | None) -> Mapping[str, Any] | None:
-    return None if path is None else read_config(path)
+_GIVEN: Final = "given by the caller"
+
+
+def _own_vae(located: Located, unet: UNetFile, places: Places) -> Path:
+    files = located.files
+    if files.vae is not None:
+        return files.vae
+    if unet.architecture.block_out_channels != SD2_CHANNELS:
+        # A UNet of other widths was not trained on Stable Diffusion's latents: the shared VAE would fit, and be wrong.
+        raise CheckpointError(
+            f"{files.name} is a UNet alone, and not of Stable Diffusion 2's size, so its VAE is not known",
+            path=files.unet,
+            found="no vae folder beside it",
+            remedy="pass vae, the file or folder of the VAE it was trained with",
+        )
+    try:
+        return _shared_vae(places)
+    except DownloadError as error:
+        raise CheckpointError(
+            f"{files.name} is a UNet alone and needs a VAE",
+            path=files.unet,
+            found=f"none beside it, and the shared one could not be fetched ({error.problem})",
+            remedy=f"pass vae, or put {SHARED_VAE.filename} of {SHARED_VAE.repository} in a folder that is searched",
+        ) from error
+
+
+def _shared_vae(places: Places) -> Path:
+    from .hub import ensure_shared_vae
+
+    return ensure_shared_vae(folder=places.download, search=places.search, progress=places.progress)
+
+
+def _own_prompt(located: Located, width: int, places: Places) -> Tensor:
+    files, entry = located.files, located.entry
+    if files.prompt_embeds is None and files.text_encoder is None and entry is not None:
+        from .hub import ensure_text_encoder
+
+        root = ensure_text_encoder(entry, folder=places.download, progress=places.progress)
+        files = replace(files, text_encoder=root / "text_encoder")
+    return prompt_embedding(files, width)

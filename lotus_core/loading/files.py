@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,23 +19,26 @@ class CheckpointFiles:
     """The files of one checkpoint; a part that is None must come from elsewhere.
 
     Attributes:
-        name: The checkpoint's own name: of its folder, or of its file without extension.
+        name: What it is called in messages.
+        said_by: Names that may say what it estimates, the most telling first.
         unet: Weights of the UNet.
-        unet_config: Its config.json.
-        vae: Weights file of the VAE, or the folder that holds it.
+        vae: Weights file of the VAE, or its diffusers folder.
+        unet_config: The UNet's config.json, where it does not lie beside the weights.
+        vae_config: The VAE's config.json, likewise.
         text_encoder: Folder of the text encoder; `tokenizer` lies beside it.
-        prompt_embeds: File of the empty prompt's embedding; where it is None but computed, it is kept in
-            `prompt_folder`.
+        prompt_embeds: File of the empty prompt's embedding.
         prompt_folder: Folder beside the weights in which a computed embedding is kept.
     """
 
     name: str
+    said_by: tuple[str, ...]
     unet: Path
-    unet_config: Path | None
     vae: Path | None
-    text_encoder: Path | None
-    prompt_embeds: Path | None
     prompt_folder: Path
+    unet_config: Path | None = None
+    vae_config: Path | None = None
+    text_encoder: Path | None = None
+    prompt_embeds: Path | None = None
 
 
 def checkpoint_files(path: Path) -> CheckpointFiles:
@@ -50,7 +53,10 @@ def checkpoint_files(path: Path) -> CheckpointFiles:
     if not path.exists():
         raise UnknownModelError(str(path), remedy="there is no such file or folder; check the path")
     if path.is_file():
-        return _parts(path.stem, path, _beside(path), path.parent)
+        folder = path.absolute().parent
+        if folder.name == "unet" and path.name.startswith(WEIGHTS_STEM):
+            return replace(checkpoint_files(folder), unet=path)
+        return _single(path, folder)
     unet_folder = path / "unet" if (path / "unet").is_dir() else path
     unet = weights_in(unet_folder)
     if unet is None:
@@ -60,9 +66,38 @@ def checkpoint_files(path: Path) -> CheckpointFiles:
             found=", ".join(sorted(item.name for item in path.iterdir())[:6]) or "an empty folder",
             remedy="choose a diffusers folder with unet/ and vae/, or a UNet's .safetensors file",
         )
-    root = unet_folder.resolve().parent if unet_folder.name == "unet" else unet_folder
-    config = unet_folder / "config.json"
-    return _parts(root.name, unet, config if config.is_file() else None, root)
+    unet_folder = unet_folder.absolute()
+    root = unet_folder.parent if unet_folder.name == "unet" else unet_folder
+    name = root.parent.parent.name if root.parent.name == "snapshots" else root.name
+    name = _repository(name) or root.name
+    vae, text_encoder, prompt = root / "vae", root / "text_encoder", root / PROMPT_FILE
+    return CheckpointFiles(
+        name=name,
+        said_by=(name,),
+        unet=unet,
+        vae=vae if vae.is_dir() else None,
+        text_encoder=text_encoder if text_encoder.is_dir() else None,
+        prompt_embeds=prompt if prompt.is_file() else None,
+        prompt_folder=root,
+    )
+
+
+def _single(file: Path, folder: Path) -> CheckpointFiles:
+    prompt = folder / PROMPT_FILE
+    return CheckpointFiles(
+        name=file.stem,
+        said_by=(file.name, folder.name),
+        unet=file,
+        vae=None,
+        prompt_embeds=prompt if prompt.is_file() else None,
+        prompt_folder=folder,
+    )
+
+
+def _repository(cache_folder: str) -> str | None:
+    """Return the Hub id that a folder of the Hub's cache stands for, ``models--owner--name``."""
+    kind, _, repository = cache_folder.partition("--")
+    return repository.replace("--", "/", 1) if kind == "models" and repository else None
 
 
 def weights_in(folder: Path) -> Path | None:
@@ -94,24 +129,3 @@ def weights_in(folder: Path) -> Path | None:
             remedy="take the .safetensors version of the same checkpoint",
         )
     return safe[0] if safe else None
-
-
-def _parts(name: str, unet: Path, config: Path | None, root: Path) -> CheckpointFiles:
-    vae, text_encoder, prompt = root / "vae", root / "text_encoder", root / PROMPT_FILE
-    return CheckpointFiles(
-        name=name,
-        unet=unet,
-        unet_config=config,
-        vae=vae if vae.is_dir() else None,
-        text_encoder=text_encoder if text_encoder.is_dir() else None,
-        prompt_embeds=prompt if prompt.is_file() else None,
-        prompt_folder=root,
-    )
-
-
-def _beside(file: Path) -> Path | None:
-    """Return the config of a single file: `<stem>.json`, else `config.json` in its folder."""
-    for candidate in (file.with_suffix(".json"), file.parent / "config.json"):
-        if candidate.is_file():
-            return candidate
-    return None

@@ -26,12 +26,14 @@ MAX_VALUES: Final = 250_000
 MAX_RANK: Final = 8
 MAX_SIDE: Final = 2**31 - 1
 
-ITEM_BITS: Final[Mapping[str, int]] = MappingProxyType(
-    dict.fromkeys(("F64", "I64", "U64", "C64"), 64)
-    | dict.fromkeys(("F32", "I32", "U32"), 32)
-    | dict.fromkeys(("F16", "BF16", "I16", "U16"), 16)
-    | dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL"), 8)
+_TYPES_BY_BITS: Final = (
+    (64, ("F64", "I64", "U64", "C64")),
+    (32, ("F32", "I32", "U32")),
+    (16, ("F16", "BF16", "I16", "U16")),
+    (8, ("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL")),
 )
+
+ITEM_BITS: Final = MappingProxyType({name: bits for bits, names in _TYPES_BY_BITS for name in names})
 """Bits of one element by safetensors dtype name."""
 
 Shape = tuple[int, ...]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import StateDictError
+from .header import Shape
+from .mapping import map_tensors
+from .networks import UNetFile, VaeFile
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -15,58 +18,83 @@ if TYPE_CHECKING:
 _M = TypeVar("_M", bound="nn.Module")
 
 
-def build_unet(config: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> UNet2DConditionModel:
-    """Return diffusers' UNet around the given tensors: not copied, in their dtype, eval mode, without gradients.
+def build_unet(file: UNetFile) -> UNet2DConditionModel:
+    """Return diffusers' UNet around a file's tensors: not copied, in their dtype, eval mode, without gradients.
 
     Raises:
-        StateDictError: Keys missing or unexpected, or tensors of another shape.
+        StateDictError: Keys missing or unexpected, or tensors of another shape or of whole numbers.
+    """
+    return _adopt(empty_unet(file), file, map_tensors(file.stored.header))
+
+
+def build_vae(file: VaeFile, tensors: Mapping[str, Tensor] | None = None) -> AutoencoderKL:
+    """Return diffusers' VAE around a file's tensors: not copied, in their dtype, eval mode, without gradients.
+
+    Args:
+        file: What was read of it.
+        tensors: Its state dict, for a VAE in memory; None to map the file.
+
+    Raises:
+        StateDictError: Keys missing or unexpected, or tensors of another shape or of whole numbers.
+    """
+    vae = empty_vae(file)
+    return _adopt(vae, file, map_tensors(file.stored.header) if tensors is None else tensors)
+
+
+def empty_unet(file: UNetFile) -> UNet2DConditionModel:
+    """Return the UNet that a file is for, on the meta device: shapes without memory.
+
+    Raises:
+        StateDictError: The file's tensors do not fit it.
     """
     import torch
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**config)
-    return _adopt(unet, tensors, name)
+        unet = UNet2DConditionModel(**file.config)
+    _require_fit(unet, file)
+    return unet
 
 
-def build_vae(config: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> AutoencoderKL:
-    """Return diffusers' VAE around the given tensors: not copied, in their dtype, eval mode, without gradients.
+def empty_vae(file: VaeFile) -> AutoencoderKL:
+    """Return the VAE that a file is for, on the meta device: shapes without memory.
 
     Raises:
-        StateDictError: Keys missing or unexpected, or tensors of another shape.
+        StateDictError: The file's tensors do not fit it.
     """
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     with torch.device("meta"):
-        vae = AutoencoderKL(**config)
-    return _adopt(vae, tensors, name)
+        vae = AutoencoderKL(**file.config)
+    _require_fit(vae, file)
+    return vae
 
 
-def _adopt(module: _M, tensors: Mapping[str, Tensor], name: str) -> _M:
-    expected = module.state_dict()
+def _adopt(module: _M, file: UNetFile | VaeFile, tensors: Mapping[str, Tensor]) -> _M:
+    module.load_state_dict(file.stored.arrange(tensors), strict=True, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def _require_fit(module: nn.Module, file: UNetFile | VaeFile) -> None:
+    wanted: Mapping[str, Shape] = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    found = file.stored.tensors
+    entries = file.stored.header.tensors
+    missing = sorted(wanted.keys() - found.keys())
+    unexpected = sorted(found[key].key for key in found.keys() - wanted.keys())
     mismatched = [
-        f"{key}: {_size(tensors[key])}, expected {_size(tensor)}"
-        for key, tensor in expected.items()
-        if key in tensors and (tensors[key].shape != tensor.shape or not tensors[key].is_floating_point())
+        f"{tensor.key}: {entries[tensor.key].dtype} {list(tensor.shape)}, expected {list(wanted[key])}"
+        for key, tensor in found.items()
+        if key in wanted and (tensor.shape != wanted[key] or entries[tensor.key].dtype not in _FLOATING)
     ]
-    missing, unexpected = _differences(expected, tensors)
     if missing or unexpected or mismatched:
         raise StateDictError(
-            f"the tensors of {name} do not fit its architecture",
-            path=name,
+            f"the tensors of {file.stored.header.path.name} do not fit its architecture",
+            path=file.stored.header.path,
             missing=missing,
             unexpected=unexpected,
             mismatched=mismatched,
         )
-    module.load_state_dict(tensors, strict=True, assign=True)
-    return module.eval().requires_grad_(False)
 
 
-def _differences(expected: Iterable[str], found: Iterable[str]) -> tuple[list[str], list[str]]:
-    wanted, present = set(expected), set(found)
-    return sorted(wanted - present), sorted(present - wanted)
-
-
-def _size(tensor: Tensor) -> str:
-    return f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+_FLOATING = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})

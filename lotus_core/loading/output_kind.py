@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final, get_args
 
 from ..conventions import OutputKind
@@ -14,7 +14,14 @@ METADATA_KEY: Final = "lotus.output"
 
 _ASK: Final = 'pass output="depth" (high = far), "disparity" (high = near) or "normal"'
 
-_WORDS: Final = {"disparity": "disparity", "depth": "depth", "normal": "normal", "normals": "normal"}
+_WORDS: Final[Mapping[str, OutputKind]] = {
+    "disparity": "disparity",
+    "depth": "depth",
+    "depthmap": "depth",
+    "normal": "normal",
+    "normals": "normal",
+    "normalmap": "normal",
+}
 
 
 def require_output(value: str) -> OutputKind:
@@ -50,16 +57,6 @@ def output_from_name(name: str) -> OutputKind | None:
         if kind in kinds:
             return kind
     return None
-
-
-def output_from_path(path: Path) -> OutputKind | None:
-    """Return what a path's last part says, else the folder above it, or None.
-
-    Raises:
-        OutputKindError: The name contradicts itself.
-    """
-    stem = path.stem if path.suffix.lower() in (".safetensors", ".sft") else path.name
-    return output_from_name(stem) or output_from_name(path.parent.name)
 
 
 def unknown_output(name: str) -> OutputKindError:
