@@ -39,8 +39,8 @@ def adopt(net: nn.Module) -> None:
         counterpart = _ADOPTED.get(type(module))
         if counterpart is not None:
             module.__class__ = counterpart
-            module.weight_function = []  # the class's own lists would be shared by all layers
-            module.bias_function = []
+            for functions in ("weight_function", "bias_function"):
+                setattr(module, functions, [])  # the class's own lists would be shared by all layers
         elif (
             type(module) not in _ADOPTED.values() and next(module.parameters(recurse=False), None) is not None
         ):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..lotus_core.conventions import NormalConvention
 from ..lotus_core.errors import ModelTaskError, OptionError
-from ..lotus_core.rendering.colormap import Colormap
+from ..lotus_core.rendering.colormap import COLORMAPS
 from ..lotus_core.rendering.depth import colorize_depth, depth_hint
 from ..lotus_core.rendering.normal import normal_rgb
 from ..lotus_core.rendering.ranges import Scope
@@ -20,7 +18,7 @@ from .sockets import LotusGeometry, LotusGeometrySocket
 
 HINT = "hint (near white)"
 UNCERTAINTY = "uncertainty"
-STYLES = (HINT, *get_args(Colormap), UNCERTAINTY)
+STYLES = (HINT, *COLORMAPS, UNCERTAINTY)
 CONVENTIONS = {
     "lotus / normalbae (R left, G up)": NormalConvention.LOTUS,
     "OpenGL (R right, G up)": NormalConvention.OPENGL,
@@ -111,7 +109,9 @@ class RenderLotusDepth(io.ComfyNode):
         elif style == HINT:
             picture = depth_hint(depth.values, depth.kind, percentiles=percentiles, scope=scope)
             picture = 1.0 - picture if reverse else picture
-        elif style in STYLES:
+        else:
+            if style not in COLORMAPS:
+                raise OptionError("style", style, f"one of {', '.join(STYLES)}")
             picture = colorize_depth(
                 depth.values,
                 depth.kind,
@@ -120,8 +120,6 @@ class RenderLotusDepth(io.ComfyNode):
                 percentiles=percentiles,
                 scope=scope,
             )
-        else:
-            raise OptionError("style", style, f"one of {', '.join(STYLES)}")
         picture = to_host(picture)
         return io.NodeOutput(picture, ui=ui.PreviewImage(picture, cls=cls))
 
