@@ -67,6 +67,7 @@ def shared_model(
                 prompt_embeds=prompt_embeds,
                 output=output,
                 folders=folders.search_folders(),
+                download_folder=folders.download_folder(),
                 progress=progress,
             )
             types = choose_types(precision, parts.info.unet_parameters)
