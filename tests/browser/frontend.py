@@ -30,11 +30,23 @@ CHROMIUM_FLAGS = (
 FIRST_VISIT_FILES = ("/favicon.ico", "/user.css", "/api/user.css", "/api/userdata")
 """What the frontend asks for and a new user's server doesn't have; each answer 404 is logged as an error."""
 
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Queue.QPOV2": False}
-"""Without the first, the template gallery covers the graph on a first visit."""
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Validation.Workflows": True}
+"""No template gallery over the graph on a first visit; workflow files are checked against the schema."""
+
+SETTLE_MS = 300
+"""How long an opened workflow is given to load its pictures, whose failures are errors of its own."""
 
 READY = """() => window.app?.vueAppReady && window.app.extensionManager
     && window.LiteGraph && 'KSampler' in window.LiteGraph.registered_node_types"""
+
+WATCH_TOASTS = """() => {
+    window.toastsShown = [];
+    window.app.extensionManager.toast.$onAction(({ name, args }) => {
+        if (name === 'addAlert') window.toastsShown.push(args[0]);
+        if (name === 'add' && ['warn', 'error'].includes(args[0].severity))
+            window.toastsShown.push(`${args[0].summary}: ${args[0].detail}`);
+    });
+}"""
 
 LOAD = """async workflow => {
     await window.app.refreshComboInNodes();  // files uploaded since the page was loaded
@@ -67,7 +79,11 @@ class ShownNode:
 
 
 class Frontend:
-    """The page of one server, with every error that it has logged since the last workflow was opened."""
+    """The page of one server, with every error logged and every warning shown since a workflow was opened.
+
+    `errors` holds what the console got, `alerts()` what a user sees popping up: a workflow file that breaks the
+    frontend's schema, for one, is only reported there.
+    """
 
     def __init__(self, page: Page, server: ComfyServer) -> None:
         self.page = page
@@ -83,13 +99,20 @@ class Frontend:
             self.server.api.post_json(f"/settings/{name}", value)
         self.page.goto(self.server.api.url)
         self.page.wait_for_function(READY, timeout=60_000)
+        self.page.evaluate(WATCH_TOASTS)
 
     def open(self, workflow: Mapping[str, Any]) -> list[ShownNode]:
         """Show a workflow as if its file were dropped on the page; the nodes now on the canvas."""
         self.errors.clear()
+        self.page.evaluate("() => { window.toastsShown.length = 0 }")
         self.page.evaluate(LOAD, workflow)
+        self.page.wait_for_timeout(SETTLE_MS)
         shown = self.page.evaluate(NODES)
         return [ShownNode(**{**node, "linked": tuple(node["linked"])}) for node in shown]
+
+    def alerts(self) -> list[str]:
+        """Texts of the warnings and errors that popped up."""
+        return self.page.evaluate("() => [...window.toastsShown]")
 
     def prompt(self) -> dict[str, dict[str, Any]]:
         """What the page would send if its run button were pressed, without titles."""
@@ -100,8 +123,9 @@ class Frontend:
         }
 
     def screenshot(self, path: Path) -> None:
-        """Save a picture of the page, dialogs closed and the whole graph in view."""
+        """Save a picture of the page, dialogs and pop-ups closed and the whole graph in view."""
         self.page.keyboard.press("Escape")
+        self.page.evaluate("() => window.app.extensionManager.toast.removeAll()")
         self.page.evaluate("() => window.app.canvas.fitViewToSelectionAnimated?.()")
         self.page.wait_for_timeout(600)
         path.parent.mkdir(parents=True, exist_ok=True)

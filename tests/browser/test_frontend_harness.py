@@ -36,12 +36,27 @@ def test_sound_workflow_opens_with_known_nodes_and_no_error(frontend: Frontend, 
     }
     assert all(node.known and not node.flagged for node in nodes)
     assert frontend.errors == []
+    assert frontend.alerts() == []
 
 
 def test_node_of_a_missing_pack_is_unknown(frontend: Frontend, probe: dict) -> None:
     probe["nodes"][2]["type"] = "NodeOfAMissingPack"
     unknown = [node.type for node in frontend.open(probe) if not node.known]
     assert unknown == ["NodeOfAMissingPack"]
+
+
+def test_file_that_breaks_the_frontends_schema_is_alerted(frontend: Frontend, probe: dict) -> None:
+    probe["id"] = "no UUID"
+    frontend.open(probe)
+    [alert] = frontend.alerts()
+    assert "Invalid workflow against zod schema" in alert
+
+
+def test_missing_input_picture_is_recorded(frontend: Frontend, probe: dict) -> None:
+    probe["nodes"][0]["widgets_values"][0] = "never-uploaded.png"
+    frontend.open(probe)
+    assert frontend.errors
+    assert all("404" in error and "never-uploaded.png" in error for error in frontend.errors)
 
 
 def test_linked_inputs_are_those_of_the_file(frontend: Frontend, probe: dict) -> None:

@@ -36,6 +36,7 @@ def test_workflow_opens_with_no_missing_node_and_no_console_error(frontend: Fron
     }
     assert {node.id: set(node.linked) for node in nodes} == linked
     assert frontend.errors == []
+    assert frontend.alerts() == []
 
 
 @pytest.mark.parametrize("path", workflow_parameters())

@@ -31,6 +31,15 @@ class PromptRejectedError(Exception):
         return [error["details"] for error in self.node_errors.get(node_id, {}).get("errors", [])]
 
 
+class RequestRefusedError(Exception):
+    """The server answered a request with an error status; the address, the status and what it said."""
+
+    def __init__(self, path: str, status: int, body: bytes) -> None:
+        self.status = status
+        self.body = body
+        super().__init__(f"{path} answered {status}: {body[:300].decode('utf-8', errors='replace')}")
+
+
 class ComfyApi:
     """One client of a running ComfyUI: an HTTP address and one WebSocket, closed by `close`."""
 
@@ -42,11 +51,15 @@ class ComfyApi:
         self._socket: websocket.WebSocket | None = None
 
     def request(self, path: str, body: bytes | None = None, content_type: str = "application/json") -> bytes:
-        """GET `path`, or POST `body` to it; HTTPError where the server does not answer 2xx."""
+        """GET `path`, or POST `body` to it; RequestRefusedError where the server does not answer 2xx."""
         headers = {} if body is None else {"Content-Type": content_type}
         request = urllib.request.Request(self.url + path, data=body, headers=headers)
-        with self._opener.open(request, timeout=60) as reply:
-            return reply.read()
+        try:
+            with self._opener.open(request, timeout=60) as reply:
+                return reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise RequestRefusedError(path, error.code, error.read()) from None
 
     def get_json(self, path: str) -> Any:
         """The JSON document at `path`."""
@@ -84,11 +97,10 @@ class ComfyApi:
             document["extra_data"] = {"extra_pnginfo": extra_pnginfo}
         try:
             reply = self.post_json("/prompt", document)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code != 400:
-                    raise
-                raise PromptRejectedError(json.loads(error.read())) from None
+        except RequestRefusedError as refusal:
+            if refusal.status != 400:
+                raise
+            raise PromptRejectedError(json.loads(refusal.body)) from None
         if reply["node_errors"]:  # another output of the graph is valid, so the server would run half of it
             raise PromptRejectedError(reply)
         return reply["prompt_id"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .api import ComfyApi
+from .api import ComfyApi, RequestRefusedError
 from .checkouts import Checkout
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -97,7 +97,7 @@ class ComfyServer:
         """Whether the server answers."""
         try:
             self.api.get_json("/system_stats")
-        except urllib.error.URLError:
+        except (urllib.error.URLError, RequestRefusedError):
             return False
         return True
 
