@@ -8,11 +8,12 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable
-from typing import Any
-
-import websocket
+from typing import TYPE_CHECKING, Any
 
 from .messages import Message, Run, parse_preview
+
+if TYPE_CHECKING:
+    from websocket import WebSocket
 
 Prompt = dict[str, dict[str, Any]]
 """A graph in the form that /prompt takes: node id -> {"class_type", "inputs"}."""
@@ -48,7 +49,7 @@ class ComfyApi:
         self.client_id = uuid.uuid4().hex
         # No proxy: the server is on this machine, whatever the environment says about the outside.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self._socket: websocket.WebSocket | None = None
+        self._socket: WebSocket | None = None
 
     def request(self, path: str, body: bytes | None = None, content_type: str = "application/json") -> bytes:
         """GET `path`, or POST `body` to it; RequestRefusedError where the server does not answer 2xx."""
@@ -162,8 +163,10 @@ class ComfyApi:
             self._socket.close()
             self._socket = None
 
-    def _connect(self) -> websocket.WebSocket:
+    def _connect(self) -> WebSocket:
         if self._socket is None:
+            import websocket  # here, so that tests which need no host don't need the package either
+
             address = self.url.replace("http://", "ws://", 1) + f"/ws?clientId={self.client_id}"
             self._socket = websocket.create_connection(address, timeout=60, http_no_proxy=["*"])
             flags = {"supports_preview_metadata": True}
