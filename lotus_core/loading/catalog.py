@@ -45,7 +45,7 @@ def lookup(name: str) -> CatalogEntry | None:
     exact = _by_name().get(name)
     if exact is not None:
         return exact
-    return _byfolded().get(folded(name))
+    return _by_key().get(folded(name))
 
 
 def require(name: str) -> CatalogEntry:
@@ -71,9 +71,9 @@ def nearest(name: str, limit: int = 3) -> tuple[str, ...]:
         texts = (key, key[: len(wanted) + 1])
         return max(difflib.SequenceMatcher(None, wanted, text).ratio() for text in texts)
 
-    scores = {key: likeness(key) for key in _byfolded()}
+    scores = {key: likeness(key) for key in _by_key()}
     keys = sorted((key for key in scores if scores[key] >= 0.6), key=lambda key: -scores[key])
-    return tuple(dict.fromkeys(_byfolded()[key].name for key in keys))[:limit]
+    return tuple(dict.fromkeys(_by_key()[key].name for key in keys))[:limit]
 
 
 def same_weights(entry: CatalogEntry) -> tuple[CatalogEntry, ...]:
@@ -108,7 +108,7 @@ def _by_name() -> dict[str, CatalogEntry]:
 
 
 @functools.cache
-def _byfolded() -> dict[str, CatalogEntry]:
+def _by_key() -> dict[str, CatalogEntry]:
     # In rising order of right: the stem of a file, a file name or Hub id, a name proper. So "lotus-depth-g-v1-0" is
     # the short name, and "lotus-depth-g-v1-0.safetensors" the fp32 file that the community shares under that name.
     aliases = {folded(alias): entry for entry in models() for alias in entry.aliases}

@@ -144,6 +144,8 @@ class Pull:
         linked = self._persist(
             lambda: link_into_cache(wanted.repository, path, wanted.asked), wanted.repository, path
         )
+        if wanted.listed.sha256 is None:
+            meter.finish(wanted.listed.size)
         return Path(linked)
 
 

@@ -125,7 +125,7 @@ def open_file(repository: str, path: str, commit: str, start: int) -> Iterator[B
         headers["Range"] = f"bytes={start}-"
     session: Any = get_session()
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    if hasattr(session, "stream"):  # httpx, httpx2
+    if callable(getattr(session, "stream", None)):  # httpx, httpx2; with requests it is a flag
         with session.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as response:
             hf_raise_for_status(response)
             yield Body(_first_byte(response, start), response.iter_bytes(PIECE_BYTES))
