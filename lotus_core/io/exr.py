@@ -38,7 +38,7 @@ def write_exr(
         NotWritableError: The folder or file cannot be written.
     """
     planes = _planes(channels)
-    openexr = _openexr()
+    openexr = require_openexr()
     header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage, **(attributes or {})}
     buffer = io.BytesIO()  # writing by file name, OpenEXR does not notice a full disk
     openexr.File(header, dict(planes)).write(buffer)  # it changes the dict that it is given
@@ -56,7 +56,12 @@ def _planes(channels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return planes
 
 
-def _openexr() -> Any:
+def require_openexr() -> Any:
+    """Return the module OpenEXR.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         return importlib.import_module("OpenEXR")
     except ImportError as error:

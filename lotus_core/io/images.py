@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image
-from torch import Tensor
 
 from ..conventions import MIN_SIDE
 from ..errors import ImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGE_SUFFIXES: Final = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
@@ -69,6 +70,8 @@ def read_image(path: str | Path) -> ImageFile:
         ImageError: No such file, an empty, truncated, damaged or unknown one, one whose sides are below 16 pixels,
             or one so large that it looks like a decompression bomb.
     """
+    import torch
+
     path = Path(path)
     _check_file(path)
     try:
