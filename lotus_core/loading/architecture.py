@@ -12,8 +12,10 @@ from .header import Shape
 
 SD2_CHANNELS: Final = (320, 640, 1280, 1280)
 SD2_HEADS: Final = (5, 10, 20, 20)
+SD2_CONTEXT: Final = 1024
 SD2_NORM_GROUPS: Final = 32
-"""Stable Diffusion 2's UNet: attention heads 64 wide, 32 norm groups. Source: its unet/config.json."""
+"""Stable Diffusion 2's UNet: attention heads 64 wide, prompt embeddings 1024 wide, 32 norm groups. Source: its
+unet/config.json."""
 
 TASK_LABEL_CHANNELS: Final = 4
 """Length of the task switcher's label, [sin a, sin b, cos a, cos b]."""

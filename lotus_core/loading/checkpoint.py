@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from ..conventions import OutputKind
 from ..errors import ArchitectureError, CheckpointError, DownloadError
 from ..types import ModelInfo
-from .architecture import SD2_CHANNELS
+from . import catalog
+from .architecture import SD2_CHANNELS, SD2_CONTEXT
 from .catalog import SHARED_VAE
-from .files import weights_in
+from .entry import CatalogEntry
+from .files import PROMPT_FILE, CheckpointFiles, weights_in
 from .locate import Folder, Located, Places, Progress, locate
 from .modules import build_unet, build_vae
 from .networks import UNetFile, read_unet, read_vae, vae_of_tensors
@@ -169,28 +171,43 @@ def _own_vae(located: Located, unet: UNetFile, places: Places) -> Path:
             found="no vae folder beside it",
             remedy="pass vae, the file or folder of the VAE it was trained with",
         )
+    from .hub import ensure_shared_vae
+
     try:
-        return _shared_vae(places)
+        return ensure_shared_vae(folder=places.download, search=places.search, progress=places.progress)
     except DownloadError as error:
         raise CheckpointError(
             f"{files.name} is a UNet alone and needs a VAE",
             path=files.unet,
-            found=f"none beside it, and the shared one could not be fetched ({error.problem})",
+            found=f"none beside it, and the shared one could not be fetched: {error.problem}",
             remedy=f"pass vae, or put {SHARED_VAE.filename} of {SHARED_VAE.repository} in a folder that is searched",
         ) from error
 
 
-def _shared_vae(places: Places) -> Path:
-    from .hub import ensure_shared_vae
-
-    return ensure_shared_vae(folder=places.download, search=places.search, progress=places.progress)
-
-
 def _own_prompt(located: Located, width: int, places: Places) -> Tensor:
-    files, entry = located.files, located.entry
-    if files.prompt_embeds is None and files.text_encoder is None and entry is not None:
-        from .hub import ensure_text_encoder
-
-        root = ensure_text_encoder(entry, folder=places.download, progress=places.progress)
-        files = replace(files, text_encoder=root / "text_encoder")
+    files = located.files
+    lender = located.entry or (_any_published() if width == SD2_CONTEXT else None)
+    if files.prompt_embeds is None and files.text_encoder is None and lender is not None:
+        files = replace(files, text_encoder=_fetched_text_encoder(files, lender, places))
     return prompt_embedding(files, width)
+
+
+def _any_published() -> CatalogEntry | None:
+    """Return an entry whose text encoder serves: all Lotus checkpoints were trained with the same frozen one."""
+    return next((entry for entry in catalog.models() if entry.text_encoder_repository), None)
+
+
+def _fetched_text_encoder(files: CheckpointFiles, lender: CatalogEntry, places: Places) -> Path:
+    from .hub import ensure_text_encoder
+
+    try:
+        return ensure_text_encoder(
+            lender, folder=places.download, search=places.search, progress=places.progress
+        )
+    except DownloadError as error:
+        raise CheckpointError(
+            f"{files.name} comes without the embedding of the empty prompt",
+            path=files.unet,
+            found=f"none beside it, and the text encoder could not be fetched: {error.problem}",
+            remedy=f"pass prompt_embeds, or put the {PROMPT_FILE} of another Lotus checkpoint beside the weights",
+        ) from error

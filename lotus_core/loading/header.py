@@ -158,6 +158,10 @@ def _decode(raw: bytes) -> dict[str, Any]:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
+    try:
+        "".join(found).encode()
+    except UnicodeEncodeError:  # a lone surrogate: JSON can write it, UTF-8 has none
+        raise _MalformedError("a key with half of a letter") from None
     if len(found) != len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PROMPT_KEY: Final = "prompt_embeds"
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("lotus_geometry")
 
 
 def prompt_embedding(files: CheckpointFiles, width: int) -> Tensor:
