@@ -15,6 +15,9 @@ from PIL import Image
 from lotus_core.cli import choice
 from lotus_core.cli.main import main
 from tests.core.inference.models import passing_model
+from tests.core.io.conftest import file_size_limit
+
+__all__ = ["file_size_limit"]
 
 
 @dataclass(frozen=True)
