@@ -16,20 +16,28 @@ if TYPE_CHECKING:
     from tests.browser.frontend import Frontend
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium; module-scoped, because Playwright keeps an event loop running while it is open."""
+@pytest.fixture(scope="session", autouse=True)
+def chromium_program() -> str:
+    """Chromium's program; used by all tests here, so that without one they skip before a server is started."""
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("no browser driver: pip install playwright")
-    from playwright.sync_api import sync_playwright
-
-    from tests.browser.frontend import CHROMIUM_FLAGS, CHROMIUM_VARIABLE, find_chromium
+    from tests.browser.frontend import CHROMIUM_VARIABLE, find_chromium
 
     program = find_chromium()
     if program is None:
         pytest.skip(f"no Chromium: install it, or set {CHROMIUM_VARIABLE} to its program")
+    return program
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_program: str) -> Iterator[Browser]:
+    """A headless Chromium; module-scoped, because Playwright keeps an event loop running while it is open."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.browser.frontend import CHROMIUM_FLAGS
+
     with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
+        chromium = driver.chromium.launch(executable_path=chromium_program, args=list(CHROMIUM_FLAGS))
         yield chromium
         chromium.close()
 

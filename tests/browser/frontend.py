@@ -30,6 +30,9 @@ CHROMIUM_FLAGS = (
 FIRST_VISIT_FILES = ("/favicon.ico", "/user.css", "/api/user.css", "/api/userdata")
 """What the frontend asks for and a new user's server doesn't have; each answer 404 is logged as an error."""
 
+MODEL_SIZE_UNKNOWN = "Error fetching file size: TypeError: Failed to fetch"
+"""Logged by older frontends where a workflow names a model to download and its host can't be reached."""
+
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Validation.Workflows": True}
 """No template gallery over the graph on a first visit; workflow files are checked against the schema."""
 
@@ -145,6 +148,8 @@ class Frontend:
         """A failed load of a file that a new user doesn't have, or of anything outside this machine."""
         if "Content Security Policy" in text and self.server.api.url not in text:
             return True  # newer servers forbid the page every other host when API nodes are off
+        if text.startswith(MODEL_SIZE_UNKNOWN):
+            return True
         if not text.startswith("Failed to load resource"):
             return False
         if not self._is_local(place):

@@ -58,7 +58,9 @@ class ProbeSaveArray(io.ComfyNode):
     @classmethod
     def execute(cls, value: Any, name: str) -> io.NodeOutput:
         """Save tensors under dotted paths: ``value`` itself, ``value.depth``, ``value.points.z`` and so on."""
-        arrays = {path: tensor.detach().cpu().float().numpy() for path, tensor in tensors_in(value, "value")}
+        arrays: dict[str, Any] = {
+            path: tensor.detach().cpu().float().numpy() for path, tensor in tensors_in(value, "value")
+        }
         np.savez(Path(folder_paths.get_output_directory()) / f"{name}.npz", **arrays)
         entry = {"filename": f"{name}.npz", "subfolder": "", "type": "output"}
         return io.NodeOutput(ui={"arrays": [entry]})
