@@ -13,7 +13,7 @@ from torch import Tensor
 from ..lotus_core.inference.model import LotusModel, build_model
 from ..lotus_core.loading.checkpoint import load_parts
 from . import folders
-from .bridge import DownloadProgress
+from .bridge import DownloadProgress, logger
 from .memory import ComfyPlacement, choose_types
 
 _lock = threading.Lock()
@@ -73,4 +73,7 @@ def shared_model(
             types = choose_types(precision, parts.info.unet_parameters)
             model = build_model(parts, lambda unet, codec: ComfyPlacement(unet, codec, types))
             _loaded[key] = model
+            logger.info(
+                "Lotus: loaded %s (%s) from %s", model.info.name, model.info.output, model.info.source
+            )
     return model

@@ -1,0 +1,33 @@
+"""Checkpoints for tests, made from the bundled ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+BUNDLED = Path(__file__).parents[1] / "lotus_core" / "data" / "lotus-tiny"
+
+
+def write_generative_depth(folder: Path, noise_gain: float = 0.15) -> Path:
+    """Write a generative disparity checkpoint: the bundled one, whose input convolution also hears noise.
+
+    It gives the bundled model's map, another one for each noise, so that an ensemble has something to merge. A
+    folder that is there already is left as it is.
+    """
+    if folder.exists():
+        return folder
+    source = BUNDLED / "lotus-tiny-depth-d" / "unet"
+    (folder / "unet").mkdir(parents=True)
+    weights = load_file(source / "diffusion_pytorch_model.safetensors")
+    conv_in = weights["conv_in.weight"]
+    weights["conv_in.weight"] = torch.cat([conv_in, conv_in.flip(1) * noise_gain], dim=1).contiguous()
+    save_file(weights, folder / "unet" / "diffusion_pytorch_model.safetensors")
+    config = json.loads((source / "config.json").read_text(encoding="utf-8")) | {"in_channels": 8}
+    (folder / "unet" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    shutil.copytree(BUNDLED / "vae", folder / "vae")
+    shutil.copy(BUNDLED / "prompt_embeds.safetensors", folder)
+    return folder
