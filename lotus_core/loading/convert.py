@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..conventions import OutputKind
-from ..errors import CheckpointError, OptionError
+from ..errors import CheckpointError, InputError
 from .detect import UNET_PREFIX, holds_vae
 from .files import checkpoint_files, weights_in
 from .foreign import SAFE_SUFFIXES
@@ -77,7 +77,7 @@ def convert(
         progress: Called with (bytes written, bytes in all).
 
     Raises:
-        OptionError: The target is the source, or has another extension.
+        InputError: The target is the source, or has another extension.
         CheckpointError: The source cannot be used.
         NonFiniteError: A finite value is too large for fp16.
         StateDictError: The source is not complete.
@@ -88,7 +88,7 @@ def convert(
     file = _read(source)
     origin = file.stored.header.path
     if target.exists() and target.samefile(origin):
-        raise OptionError("the target", str(target), "another file than the source")
+        raise InputError(f"{target} is the source itself", remedy="choose another name for the new file")
     form = keys or file.stored.keys
     mapped = map_tensors(file.stored.header)
     planned = [_plan(name, tensor, file, mapped, dtype) for name, tensor in _renamed(file, form)]
@@ -165,4 +165,8 @@ def _stated_output(source: Path, file: UNetFile | VaeFile) -> str | None:
 
 def _require_target(target: Path) -> None:
     if target.suffix.lower() not in SAFE_SUFFIXES:
-        raise OptionError("the target", target.name, "a file name that ends in .safetensors or .sft")
+        raise InputError(
+            "a converted checkpoint is a safetensors file",
+            found=f"the name {target.name}",
+            remedy="choose a name that ends in .safetensors or .sft",
+        )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..errors import CheckpointError, MissingExtraError, ShapeError, StorageError, UnsafeFormatError
+from ..errors import (
+    CheckpointError,
+    LotusWarning,
+    MissingExtraError,
+    ShapeError,
+    StorageError,
+    UnsafeFormatError,
+)
 from ..io.atomic import write_bytes
 from .files import PROMPT_FILE, CheckpointFiles
 from .foreign import PICKLE_SUFFIXES
@@ -19,8 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PROMPT_KEY: Final = "prompt_embeds"
-
-_log = logging.getLogger("lotus_geometry")
 
 
 def prompt_embedding(files: CheckpointFiles, width: int) -> Tensor:
@@ -109,7 +114,8 @@ def keep_prompt(embeds: Tensor, folder: Path) -> None:
     try:
         write_bytes(folder / PROMPT_FILE, save({PROMPT_KEY: embeds.contiguous()}))
     except StorageError as error:
-        _log.warning("The empty prompt's embedding is computed again on the next load: %s", error)
+        text = f"the empty prompt's embedding is kept in memory alone and computed again on the next load: {error}"
+        warnings.warn(text, LotusWarning, stacklevel=2)
 
 
 def read_prompt(path: Path) -> Tensor:
