@@ -53,6 +53,16 @@ class OneStep(nn.Module):
         )
         raise ShapeError("sample", sample.shape, f"(B, {self.in_channels}, h, w)", remedy=remedy)
 
+    def check_prompt(self, prompt_embeds: Tensor, width: int) -> None:
+        """Raise ShapeError unless `prompt_embeds` is (1, T, width)."""
+        if prompt_embeds.ndim != 3 or prompt_embeds.shape[0] != 1 or prompt_embeds.shape[2] != width:
+            raise ShapeError(
+                "prompt_embeds",
+                prompt_embeds.shape,
+                f"(1, T, {width})",
+                remedy="encode the prompt for this checkpoint",
+            )
+
 
 class PlainOneStep(OneStep):
     """One step through the diffusers UNet as it is.
@@ -66,14 +76,7 @@ class PlainOneStep(OneStep):
 
     def __init__(self, unet: UNet2DConditionModel, prompt_embeds: Tensor) -> None:
         super().__init__()
-        width = unet.config["cross_attention_dim"]
-        if prompt_embeds.ndim != 3 or prompt_embeds.shape[0] != 1 or prompt_embeds.shape[2] != width:
-            raise ShapeError(
-                "prompt_embeds",
-                prompt_embeds.shape,
-                f"(1, T, {width})",
-                remedy="encode the prompt for this checkpoint",
-            )
+        self.check_prompt(prompt_embeds, unet.config["cross_attention_dim"])
         self.unet = unet
         self.in_channels = unet.config["in_channels"]
         self.register_buffer("prompt_embeds", prompt_embeds.detach().clone(), persistent=False)
