@@ -71,7 +71,9 @@ def shared_model(
                 progress=progress,
             )
             types = choose_types(precision, parts.info.unet_parameters)
-            model = build_model(parts, lambda unet, codec: ComfyPlacement(unet, codec, types))
+            model = build_model(
+                parts, lambda unet, codec: ComfyPlacement(unet, codec, types), (types.unet, types.vae)
+            )
             _loaded[key] = model
             logger.info(
                 "Lotus: loaded %s (%s) from %s", model.info.name, model.info.output, model.info.source

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from ..conventions import LATENT_CHANNELS, LATENT_STRIDE, DepthKind, Part, Task
 from ..errors import ModelTaskError, OptionError, ShapeError
 from ..types import ModelInfo
-from .latent_codec import Codec, LatentCodec
+from .folding import Folds, fold_unet, fold_vae
+from .latent_codec import Codec
 from .memory import Stage, Widths, activation_bytes
-from .one_step import OneStep, PlainOneStep
+from .one_step import OneStep
 from .placement import Placement, TorchPlacement
 from .precision import choose_precision
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 DownloadProgress = Callable[[int, int], None]
 PlacementFactory = Callable[[nn.Module, nn.Module], Placement]
+
+Module = TypeVar("Module", bound=nn.Module)
 
 _STAGE_PART: dict[Stage, Part] = {"encode": "vae", "denoise": "unet", "decode": "vae"}
 
@@ -230,15 +233,23 @@ def load_model(
     parts = load_parts(
         source, vae=vae, prompt_embeds=prompt_embeds, output=output, revision=revision, progress=progress
     )
-    return build_model(parts, lambda unet, codec: TorchPlacement(unet, codec, target, *dtypes))
+    return build_model(parts, lambda unet, codec: TorchPlacement(unet, codec, target, *dtypes), dtypes)
 
 
-def build_model(parts: LoadedParts, place: PlacementFactory) -> LotusModel:
-    """Return a model made of loaded parts, placed by a host.
+def build_model(
+    parts: LoadedParts,
+    place: PlacementFactory,
+    compute: tuple[torch.dtype, torch.dtype],
+    folds: Folds | None = None,
+) -> LotusModel:
+    """Return a model made of loaded parts, folded for its one step and placed by a host.
 
     Args:
-        parts: What `loading.checkpoint.load_parts` returned.
+        parts: What `loading.checkpoint.load_parts` returned; used up: drop it afterwards.
         place: Takes the one-step UNet and the latent codec, on the CPU, and returns their placement.
+        compute: Types in which the UNet and the VAE will compute. Weights stored in a narrower one are widened
+            first, so that the folded constants keep their digits.
+        folds: Which exact rewritings to apply; None for all, `Folds.none()` for none.
     """
     digests = vae_digests(parts.vae)
     widths = Widths(
@@ -246,9 +257,14 @@ def build_model(parts: LoadedParts, place: PlacementFactory) -> LotusModel:
         unet=int(parts.unet.config["block_out_channels"][0]),
         unet_heads=_first(parts.unet.config["attention_head_dim"]),
     )
-    unet = PlainOneStep(parts.unet, parts.prompt_embeds)
-    codec = LatentCodec(parts.vae)
+    unet = fold_unet(_widened(parts.unet, compute[0]), parts.prompt_embeds, folds)
+    codec = fold_vae(_widened(parts.vae, compute[1]), folds)
     return LotusModel(parts.info, unet, codec, place(unet, codec), widths, digests)
+
+
+def _widened(module: Module, dtype: torch.dtype) -> Module:
+    stored = next(module.parameters()).dtype
+    return module if torch.promote_types(stored, dtype) == stored else module.to(dtype)
 
 
 def choose_device(device: str | torch.device) -> torch.device:
