@@ -62,13 +62,13 @@ def require(name: str) -> CatalogEntry:
 
 def nearest(name: str, limit: int = 3) -> tuple[str, ...]:
     """Return the names of the entries closest to ``name`` in spelling, best first, at most ``limit``."""
-    wanted = folded(name)
+    wanted = _stem(folded(name))
 
     def likeness(key: str) -> float:
         # A part of a name counts as much as its beginning does, or a short guess would never reach the longest names.
         if wanted and wanted in key:
             return 1.0
-        texts = (key, key[: len(wanted) + 1])
+        texts = (_stem(key), key[: len(wanted) + 1])
         return max(difflib.SequenceMatcher(None, wanted, text).ratio() for text in texts)
 
     scores = {key: likeness(key) for key in _by_key()}
@@ -112,7 +112,7 @@ def _by_key() -> dict[str, CatalogEntry]:
     # In rising order of right: the stem of a file, a file name or Hub id, a name proper. So "lotus-depth-g-v1-0" is
     # the short name, and "lotus-depth-g-v1-0.safetensors" the fp32 file that the community shares under that name.
     aliases = {folded(alias): entry for entry in models() for alias in entry.aliases}
-    stems = {key.rsplit(".", 1)[0]: entry for key, entry in aliases.items() if key.endswith(_EXTENSIONS)}
+    stems = {_stem(key): entry for key, entry in aliases.items()}
     return {**stems, **aliases, **{folded(entry.name): entry for entry in models()}}
 
 
@@ -120,3 +120,7 @@ def folded(name: str) -> str:
     """Return a name without what users change when they keep a file: its folder, letter case, underscores."""
     text = name.strip().replace("\\", "/").lower().replace("_", "-").replace(" ", "-")
     return text.rsplit("/", 1)[-1] if text.endswith(_EXTENSIONS) else text
+
+
+def _stem(key: str) -> str:
+    return key.rsplit(".", 1)[0] if key.endswith(_EXTENSIONS) else key

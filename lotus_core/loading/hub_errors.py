@@ -139,6 +139,10 @@ def _status(error: Exception, what: str, repository: str) -> Failure:
             ),
             _retry_after(response),
         )
+    if status == 416:
+        shorter = f"{what} is shorter on {endpoint()} than announced"
+        remedy = "check HF_ENDPOINT: a mirror may hold another file"
+        return Failure("final", DownloadError(shorter, found=found, remedy=remedy))
     return Failure(
         "final", DownloadError(f"{what} cannot be fetched", found=found, remedy="check HF_ENDPOINT")
     )

@@ -23,7 +23,9 @@ LOCK_FOLDER: Final = ".lotus"
 """Hidden folder beside the weights that holds the locks between processes."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP})
+_REFUSED: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.EEXIST, errno.ENOTDIR}
+)
 
 
 def require_space(wanted: list[Wanted]) -> None:

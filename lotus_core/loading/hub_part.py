@@ -125,7 +125,7 @@ def _append(wanted: Wanted, part: BinaryIO, digest: _Digest, meter: Meter, patie
                     digest = _rewind(wanted, part, start)
                 part.write(piece)
                 digest.update(piece)
-                patience.reset()
+                patience.came(digest.count)
                 meter.at(digest.count)
                 if digest.count > wanted.listed.size:
                     break

@@ -68,8 +68,12 @@ class Pull:
         return None if self._places.target is None else flat_target(self._entry, role, self._places)
 
     def fetch_all(self, parts: Mapping[RemoteFile, Path | None]) -> dict[RemoteFile, Path]:
-        """Bring files under their final names, None meaning the Hub's cache; return where each is."""
-        wanted = {part: file for part in parts if (file := self._wanted(part, parts[part])) is not None}
+        """Bring files under their final names, None meaning the Hub's cache; return where each is.
+
+        Configs come first: where the weights are, their config is, however the process ended.
+        """
+        ordered = sorted(parts, key=lambda part: part.path.endswith(".safetensors"))
+        wanted = {part: file for part in ordered if (file := self._wanted(part, parts[part])) is not None}
         for file in wanted.values():
             _make_folder(file.target.parent)
             if file.recorded:

@@ -19,6 +19,9 @@ Progress = Callable[[int, int], None]
 
 TICK_S: Final = 0.2
 
+MEANINGFUL_BYTES: Final = 2**16
+"""How much further a file must get for an attempt to count as none that failed."""
+
 
 @dataclass(frozen=True)
 class Retries:
@@ -44,10 +47,13 @@ class Patience:
         self._retries = retries
         self._tick = tick
         self._failed = 0
+        self._furthest = 0
 
-    def reset(self) -> None:
-        """Begin to count anew: something came in."""
-        self._failed = 0
+    def came(self, position: int) -> None:
+        """Count failures anew if a file got further than ever; a server that begins at 0 each time never does."""
+        if position >= self._furthest + MEANINGFUL_BYTES:
+            self._furthest = position
+            self._failed = 0
 
     def after(self, failure: Failure, cause: BaseException | None) -> None:
         """Wait before the next attempt.

@@ -156,7 +156,8 @@ def weights_under(folders: Sequence[Path]) -> Iterator[Path]:
                 continue
             seen.add(real)
             subfolders.sort()
-            yield from (Path(folder, name) for name in sorted(names) if name.lower().endswith(SAFE_SUFFIXES))
+            paths = (Path(folder, name) for name in sorted(names) if name.lower().endswith(SAFE_SUFFIXES))
+            yield from (path for path in paths if path.is_file())  # not a link to nowhere
 
 
 def _find_one(

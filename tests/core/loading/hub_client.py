@@ -88,6 +88,9 @@ class Job:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
+    def ended(self) -> bool:
+        return self._result.stat().st_size > 0
+
     def result(self) -> dict[str, Any]:
         """Wait for the end; an empty answer means that the child was killed."""
         self._talk({"wait": self.pid})

@@ -38,7 +38,7 @@ class Repository:
 
 @dataclass
 class Fault:
-    """What goes wrong, how often. `where`: "api", "resolve" or "cdn".
+    """What goes wrong, how often, after how many requests that pass. `where`: "api", "resolve" or "cdn".
 
     kind: "status" (answer `status` with `headers`), "cut" (close after the byte `at` of the file), "stall" (say nothing
     more after the byte `at`), "corrupt" (flip the byte `at`), "no-range" (always send the whole file), "slow" (`pause`
@@ -53,6 +53,7 @@ class Fault:
     at: int = 0
     pause: float = 0.0
     match: str = ""
+    skip: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,10 @@ class HubServer:
     def take_fault(self, where: str, target: str) -> Fault | None:
         with self._lock:
             for fault in self.faults:
-                if fault.where == where and fault.times > 0 and fault.match in target:
+                if fault.where != where or fault.match not in target:
+                    continue
+                fault.skip -= 1
+                if fault.skip < 0 and fault.times > 0:
                     fault.times -= 1
                     return fault
         return None

@@ -11,7 +11,7 @@ import pytest
 
 from tests.core.loading.conftest import AUTHORS, CLIENT_PYTHON, KIJAI, SINGLE, VAE, content, lotus_repository
 from tests.core.loading.hub_client import Client
-from tests.core.loading.hub_server import HubServer, Repository
+from tests.core.loading.hub_server import Fault, HubServer, Repository
 
 NAME = "lotus-depth-d-v1-0"
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -297,7 +297,8 @@ def test_a_cancel_keeps_the_bytes_and_no_file_under_its_final_name(
     hub: HubServer, hub_client: Client, tmp_path: Path
 ) -> None:
     size = len(hub.repositories[AUTHORS].files[UNET])
-    answer = hub_client.run("ensure", NAME, folder=str(tmp_path), cancel_at=1)
+    hub.faults.append(Fault("cdn", "slow", pause=0.005))  # or it is through before the first report
+    answer = hub_client.run("ensure", NAME, folder=str(tmp_path), cancel_at=2**16)
     assert answer["error"] == "_CancelledError"  # the host's own exception, as it was raised
     assert not (tmp_path / f"{NAME}.safetensors").exists()
     (part,) = tmp_path.glob("*.part")
