@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ from glob import escape
 from pathlib import Path
 from typing import Final
 
-from ..errors import LotusError, NoSpaceError, NotWritableError, VerificationError
+from ..errors import LotusError, NoSpaceError, VerificationError
+from ..io.atomic import storage_error
 from .hub_part import PART_SUFFIX, Meter, Wanted, download
 from .hub_retry import TICK_S, Retries
 from .lock import LockRecord, read_lock, sha256_of, write_lock
@@ -21,11 +21,6 @@ _log = logging.getLogger(__name__)
 
 LOCK_FOLDER: Final = ".lotus"
 """Hidden folder beside the weights that holds the locks between processes."""
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_REFUSED: Final = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.EEXIST, errno.ENOTDIR}
-)
 
 
 def require_space(wanted: list[Wanted]) -> None:
@@ -162,24 +157,14 @@ def _exclusively(target: Path, tick: Callable[[], None]) -> Iterator[None]:
 def _writing(wanted: Wanted) -> Iterator[None]:
     """Turn what a disk refuses into this library's errors; a full disk gets the bytes of this file back."""
     try:
-        yield
-    except LotusError:
-        raise
-    except OSError as error:
-        folder = wanted.target.parent
-        if error.errno in _FULL:
-            wanted.part.unlink(missing_ok=True)
-            raise NoSpaceError(
-                f"the disk of {folder} became full while {wanted.target.name} was written",
-                found=f"{_megabytes(shutil.disk_usage(folder).free)} free",
-                remedy="free some space (`lotus models prune` lists what can go), or choose another folder",
-            ) from error
-        if error.errno in _REFUSED:
-            raise NotWritableError(
-                f"{folder} cannot be written",
-                found=error.strerror,
-                remedy="choose a folder that you may write to, or set LOTUS_HOME",
-            ) from error
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None or isinstance(error, LotusError):
+                raise  # the errors of some clients are OSErrors too
+            raise storage_error(error, wanted.target) from error
+    except NoSpaceError:
+        wanted.part.unlink(missing_ok=True)
         raise
 
 

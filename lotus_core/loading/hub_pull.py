@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import AccessError, NotWritableError, UnsafeFormatError, VerificationError
+from ..errors import AccessError, UnsafeFormatError, VerificationError
+from ..io.atomic import storage_error
 from .entry import CatalogEntry, RemoteFile, Role
 from .hub_fetch import fetch, require_space
 from .hub_part import Meter, Wanted
@@ -193,8 +194,4 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise NotWritableError(
-            f"{folder} cannot be made",
-            found=error.strerror or type(error).__name__,
-            remedy="choose a folder that you may write to, or set LOTUS_HOME",
-        ) from error
+        raise storage_error(error, folder) from error

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import CorruptFileError, VerificationError
+from ..io.atomic import write_bytes
 
 LOCK_SUFFIX: Final = ".lock.json"
 CHUNK_BYTES: Final = 4 * 2**20
@@ -80,14 +80,12 @@ def read_lock(file: Path) -> LockRecord | None:
 
 
 def write_lock(file: Path, record: LockRecord) -> None:
-    """Write the record of a file, whole or not at all."""
-    path = lock_path(file)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write the record of a file, whole or not at all.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    write_bytes(lock_path(file), (json.dumps(asdict(record), indent=2) + "\n").encode())
 
 
 def sha256_of(file: Path, *, on_bytes: Callable[[int], None] | None = None) -> str:
