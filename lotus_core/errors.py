@@ -25,6 +25,7 @@ Each says three things: what is wrong, what was found, what to do. The tree::
     │   └── NotWritableError
     ├── MemoryLimitError (MemoryError) does not fit, not even one image at a time
     ├── NonFiniteError                 NaN or infinity, also in fp32
+    ├── DependencyError (ImportError)  an installed package that does not work here
     └── MissingExtraError (ImportError)  an optional dependency that is not installed
 """
 
@@ -232,6 +233,10 @@ class MemoryLimitError(LotusError, MemoryError):
 
 class NonFiniteError(LotusError):
     """NaN or infinity in a result, also after it was computed again in fp32."""
+
+
+class DependencyError(LotusError, ImportError):
+    """An installed package that cannot be imported: too old, or at odds with the version of another."""
 
 
 class MissingExtraError(LotusError, ImportError):

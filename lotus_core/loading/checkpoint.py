@@ -152,8 +152,7 @@ def _load_vae(
             found=", ".join(sorted(item.name for item in path.iterdir())[:6]) or "an empty folder",
             remedy="choose a diffusers vae folder, or a VAE's .safetensors file",
         )
-    vae_file = read_vae(file, located.files.vae_config if given is None else None)
-    return build_vae(vae_file), str(file)
+    return build_vae(read_vae(file)), str(file)
 
 
 _GIVEN: Final = "given by the caller"

@@ -24,7 +24,6 @@ class CheckpointFiles:
         unet: Weights of the UNet.
         vae: Weights file of the VAE, or its diffusers folder.
         unet_config: The UNet's config.json, where it does not lie beside the weights.
-        vae_config: The VAE's config.json, likewise.
         text_encoder: Folder of the text encoder; `tokenizer` lies beside it.
         prompt_embeds: File of the empty prompt's embedding.
         prompt_folder: Folder beside the weights in which a computed embedding is kept.
@@ -36,7 +35,6 @@ class CheckpointFiles:
     vae: Path | None
     prompt_folder: Path
     unet_config: Path | None = None
-    vae_config: Path | None = None
     text_encoder: Path | None = None
     prompt_embeds: Path | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..conventions import DEFAULT_RESOLUTION, Mode, OutputKind
@@ -128,13 +128,19 @@ def _from_hub(entry: CatalogEntry, places: Places, revision: str | None, with_va
         revision=revision,
         progress=places.progress,
     )
-    return CheckpointFiles(
+    files = checkpoint_files(local.unet)
+    return replace(
+        files,
         name=entry.name,
         said_by=(entry.name,),
-        unet=local.unet,
-        unet_config=local.unet_config,
         vae=local.vae,
-        vae_config=local.vae_config,
-        prompt_embeds=local.prompt_embeds,
-        prompt_folder=local.unet.parent,
+        prompt_embeds=local.prompt_embeds or files.prompt_embeds,
+        text_encoder=_if_whole(files.text_encoder),
     )
+
+
+def _if_whole(text_encoder: Path | None) -> Path | None:
+    """Return a text encoder's folder if all of it is there: the Hub's cache holds what was fetched so far."""
+    if text_encoder is None or not (text_encoder / "model.safetensors").is_file():
+        return None
+    return text_encoder if (text_encoder.parent / "tokenizer" / "vocab.json").is_file() else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from ..errors import StateDictError
+from ..errors import DependencyError, StateDictError
 from .header import Shape
 from .mapping import map_tensors
 from .networks import UNetFile, VaeFile
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import Tensor, nn
+
+OLDEST_DIFFUSERS: Final = "0.30.0"
+"""Oldest release that builds every VAE: before it, AutoencoderKL has no `mid_block_add_attention`."""
 
 _M = TypeVar("_M", bound="nn.Module")
 
@@ -46,10 +50,12 @@ def empty_unet(file: UNetFile) -> UNet2DConditionModel:
 
     Raises:
         StateDictError: The file's tensors do not fit it.
+        DependencyError: diffusers cannot be imported.
     """
     import torch
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
+    with _explained_import():
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     with torch.device("meta"):
         unet = UNet2DConditionModel(**file.config)
     _require_fit(unet, file)
@@ -61,14 +67,30 @@ def empty_vae(file: VaeFile) -> AutoencoderKL:
 
     Raises:
         StateDictError: The file's tensors do not fit it.
+        DependencyError: diffusers cannot be imported.
     """
     import torch
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
+    with _explained_import():
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     with torch.device("meta"):
         vae = AutoencoderKL(**file.config)
     _require_fit(vae, file)
     return vae
+
+
+@contextmanager
+def _explained_import() -> Iterator[None]:
+    """Turn a failed import of diffusers into an error that says what to install."""
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:  # diffusers wraps what a lazy import of its own raised
+        raise DependencyError(
+            "diffusers, which builds the networks, cannot be imported",
+            found=str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__,
+            remedy="install versions that fit each other: "
+            f'pip install -U "diffusers>={OLDEST_DIFFUSERS}" huggingface-hub',
+        ) from error
 
 
 def _adopt(module: _M, file: UNetFile | VaeFile, tensors: Mapping[str, Tensor]) -> _M:

@@ -82,6 +82,47 @@ def test_a_catalogue_name_asks_the_hub_with_what_the_caller_allows(asked, tmp_pa
     assert located.entry is catalog.lookup("lotus-depth-g-v2-1-disparity")
 
 
+def cached_by_the_hub(monkeypatch: pytest.MonkeyPatch, snapshot: Path, parts: tuple[str, ...]) -> None:
+    """Let the Hub answer with a snapshot in its cache that holds some parts of the mini checkpoint."""
+    for part in parts:
+        shutil.copytree(MINI["d"] / part, snapshot / part)
+
+    def ensure(entry: catalog.CatalogEntry, **options: Any) -> catalog.LocalCheckpoint:
+        return catalog.LocalCheckpoint(
+            entry=entry, unet=snapshot / "unet" / WEIGHTS, vae=snapshot / "vae" / WEIGHTS
+        )
+
+    monkeypatch.setattr(hub, "ensure", ensure)
+
+
+def test_an_embedding_kept_beside_fetched_weights_is_found_again(tmp_path: Path, monkeypatch) -> None:
+    cached_by_the_hub(monkeypatch, tmp_path / "snapshot", ("unet", "vae"))
+    first = locate("lotus-normal-d-v1-1", NOWHERE).files
+    assert (first.prompt_embeds, first.prompt_folder) == (None, tmp_path / "snapshot")
+    kept = first.prompt_folder / "prompt_embeds.safetensors"
+    kept.touch()
+    assert locate("lotus-normal-d-v1-1", NOWHERE).files.prompt_embeds == kept
+
+
+def test_fetched_weights_go_by_the_catalogues_name(tmp_path: Path, monkeypatch) -> None:
+    cached_by_the_hub(monkeypatch, tmp_path / "0123abcd", ("unet", "vae"))
+    files = locate("lotus-normal-d-v1-1", NOWHERE).files
+    assert (files.name, files.said_by) == ("lotus-normal-d-v1-1", ("lotus-normal-d-v1-1",))
+    assert files.vae == tmp_path / "0123abcd" / "vae" / WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [(("text_encoder",), False), (("tokenizer",), False), (("text_encoder", "tokenizer"), True)],
+)
+def test_a_text_encoder_counts_only_when_all_of_it_was_fetched(
+    tmp_path: Path, monkeypatch, parts: tuple[str, ...], whole: bool
+) -> None:
+    cached_by_the_hub(monkeypatch, tmp_path / "snapshot", ("unet", "vae", *parts))
+    files = locate("lotus-normal-d-v1-1", NOWHERE).files
+    assert files.text_encoder == (tmp_path / "snapshot" / "text_encoder" if whole else None)
+
+
 def test_a_hub_id_outside_the_catalogue_is_asked_for_and_says_nothing_about_itself(asked) -> None:
     located = locate("someone/my-finetune", NOWHERE)
     assert [name for name, _ in asked] == ["someone/my-finetune"]

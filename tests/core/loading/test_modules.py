@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lotus_core.errors import StateDictError
+from lotus_core.errors import DependencyError, StateDictError
 from lotus_core.loading.modules import build_unet, build_vae, empty_unet, empty_vae
 from lotus_core.loading.networks import read_unet, read_vae, vae_of_tensors
 
@@ -115,3 +116,20 @@ def test_a_vae_in_memory_keeps_its_own_tensors() -> None:
     vae = build_vae(vae_of_tensors(tensors, "x"), tensors)
     state = vae.state_dict()
     assert all(state[key].data_ptr() == tensor.data_ptr() for key, tensor in tensors.items())
+
+
+def test_a_diffusers_that_cannot_be_imported_is_told_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers.models.unets.unet_2d_condition", None)
+    monkeypatch.setitem(sys.modules, "diffusers.models.autoencoders.autoencoder_kl", None)
+    for build in (
+        lambda: empty_unet(read_unet(MINI["d"] / "unet" / WEIGHTS)),
+        lambda: empty_vae(read_vae(MINI["d"] / "vae" / WEIGHTS)),
+    ):
+        with pytest.raises(
+            DependencyError, match="diffusers, which builds the networks, cannot be imported"
+        ) as caught:
+            build()
+        assert 'pip install -U "diffusers>=0.30.0" huggingface-hub' in str(caught.value)
+        assert isinstance(caught.value, ImportError)
