@@ -87,7 +87,7 @@ def load(source: str, loading: Loading, kind: OutputKind | None = None) -> Lotus
     """
     from ..inference.model import load_model
 
-    with _DownloadBar(source, loading.quiet) as progress:
+    with DownloadBar(source, loading.quiet) as progress:
         try:
             return load_model(
                 source,
@@ -107,7 +107,7 @@ def load(source: str, loading: Loading, kind: OutputKind | None = None) -> Lotus
             ) from error
 
 
-class _DownloadBar:
+class DownloadBar:
     """A progress bar on stderr that appears with the first bytes fetched."""
 
     def __init__(self, source: str, quiet: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import __version__
@@ -92,13 +92,18 @@ class Report:
         return f"stopped: {text}" if interrupted else text
 
     def _print(self, facts: dict[str, Any]) -> None:
-        print(json.dumps({"command": self._command, "version": __version__, **facts}, indent=2))
+        print_json(self._command, facts)
 
     def _say(self, text: str) -> None:
         if self._bar is None:
             print(text, file=sys.stderr)
         else:
             self._bar.write(text, file=sys.stderr)
+
+
+def print_json(command: str, facts: Mapping[str, Any]) -> None:
+    """Print one JSON document about a command: its name, the version, and the facts."""
+    print(json.dumps({"command": command, "version": __version__, **facts}, indent=2))
 
 
 def _words(error: Exception) -> str:

@@ -92,6 +92,13 @@ class CatalogEntry:
         return self.name.replace("/", "--") + ".safetensors"
 
     @property
+    def flat_vae_name(self) -> str:
+        """File name of the VAE in a flat folder: the shared one's own, else made from the UNet's."""
+        if self.layout == "file" and self.vae is not None:
+            return self.vae.filename
+        return self.flat_name.removesuffix(".safetensors") + ".vae.safetensors"
+
+    @property
     def about_bytes(self) -> int:
         """Expected number of bytes of everything that is fetched for it; 0 for a bundled checkpoint."""
         return sum(file.about_bytes for _, file in self.files())

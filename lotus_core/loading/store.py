@@ -88,13 +88,11 @@ def flat_target(entry: CatalogEntry, role: Role, places: Places) -> Path:
     folder = places.target
     if folder is None:
         raise ValueError("no flat folder is set")
-    unet = Path(entry.flat_name)
-    if role in ("unet", "unet config"):
-        name = unet if role == "unet" else unet.with_suffix(".json")
-        return _inside(folder, name.name)
-    vae = Path(SHARED_VAE.filename) if entry.vae == SHARED_VAE else Path(f"{unet.stem}.vae.safetensors")
-    name = vae if role == "vae" else vae.with_suffix(".json")
-    return _inside(places.vae_folder or folder, name.name)
+    of_unet = role in ("unet", "unet config")
+    name = entry.flat_name if of_unet else entry.flat_vae_name
+    if role.endswith("config"):
+        name = name.removesuffix(".safetensors") + ".json"
+    return _inside(folder if of_unet else places.vae_folder or folder, name)
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -105,17 +103,23 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def find(
-    entry: CatalogEntry, places: Places, *, revision: str | None = None, with_vae: bool = True
+    entry: CatalogEntry,
+    places: Places,
+    *,
+    revision: str | None = None,
+    with_vae: bool = True,
+    files: Sequence[Path] | None = None,
+    same_weights_too: bool = True,
 ) -> LocalCheckpoint | None:
     """Return where a checkpoint lies on this machine, or None if a part of it is missing.
-
-    A short name is also satisfied by another file of the same weights.
 
     Args:
         entry: The checkpoint.
         places: Where to look.
         revision: Commit that the files must be known to be of; None for any.
         with_vae: Whether the VAE must be there.
+        files: What `weights_under` found in the folders, to ask for several checkpoints after one look.
+        same_weights_too: Whether another file of the same weights satisfies a short name.
 
     Raises:
         VerificationError: A file is there, and is not what its record says.
@@ -123,9 +127,9 @@ def find(
     if entry.layout == "bundled":
         return _bundled(entry) if entry.name in BUNDLED else None
     candidates = [entry]
-    if entry.name == entry.weights and revision is None:
+    if same_weights_too and entry.name == entry.weights and revision is None:
         candidates += same_weights(entry)
-    files = list(weights_under(places.every_folder()))
+    files = list(weights_under(places.every_folder())) if files is None else files
     for candidate in candidates:
         found = _find_one(candidate, files, revision, with_vae)
         if found is not None:
@@ -206,10 +210,8 @@ def _first(entry: CatalogEntry, role: Role, files: Sequence[Path], revision: str
 def _is_part(file: Path, entry: CatalogEntry, role: Role) -> bool:
     """Return whether a file's name, or its place in a diffusers folder, says that it is this part of the entry."""
     stem = folded(file.stem)
-    if role == "vae" and entry.vae == SHARED_VAE:
-        return stem == folded(Path(SHARED_VAE.filename).stem)
-    flat = folded(Path(entry.flat_name).stem)
-    if stem == (flat if role == "unet" else f"{flat}.vae"):
+    flat = entry.flat_name if role == "unet" else entry.flat_vae_name
+    if stem == folded(flat.removesuffix(".safetensors")):
         return True
     in_folder = stem == "diffusion-pytorch-model" and file.parent.name == role
     names = (entry.weights, entry.name.replace("/", "--"))

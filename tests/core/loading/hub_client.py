@@ -21,17 +21,23 @@ ROOT = Path(__file__).resolve().parents[3]
 FAST = {"attempts": 4, "unreachable_attempts": 2, "first_wait_s": 0.02, "longest_wait_s": 3.0}
 
 
+def client_environment(endpoint: str, home: Path) -> dict[str, str]:
+    """Return the environment of a process that talks to the Hub at ``endpoint`` and to nobody else."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "LOTUS_"))}
+    hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+    hub |= {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONPATH": str(ROOT)}
+    hub |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1", "PYTHONWARNINGS": "ignore"}
+    return kept | hub
+
+
 class Client:
     """A process with the Hub's client, reached over pipes."""
 
     def __init__(self, endpoint: str, home: Path, python: str = sys.executable, **environment: str) -> None:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "LOTUS_"))}
-        hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
-        hub |= {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONPATH": str(ROOT)}
-        hub |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1", "PYTHONWARNINGS": "ignore"}
+        environment = client_environment(endpoint, home) | environment
         self._process = subprocess.Popen(
             [python, __file__],
-            env=kept | hub | environment,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
