@@ -132,7 +132,7 @@ def test_nothing_is_announced_when_nothing_is_fetched(monkeypatch, capsys):
 
 def test_bar_shows_the_bytes_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(choice.sys.stderr, "isatty", lambda: True, raising=False)
-    with choice._DownloadBar("some-name", False) as progress:
+    with choice.DownloadBar("some-name", False) as progress:
         progress(500_000, 2_000_000)
         progress(2_000_000, 2_000_000)
     assert "2.00M/2.00M" in capsys.readouterr().err
