@@ -92,12 +92,12 @@ def load_parts(
     unet_file = read_unet(files.unet, files.unet_config)
     kind = chosen or _stated_output(located, unet_file)
     _require_mode(located, unet_file, chosen)
+    unet = build_unet(unet_file)  # first: what does not fit is told before anything is fetched for it
     loaded_vae, vae_source = _load_vae(located, unet_file, vae, places)
     width = unet_file.architecture.cross_attention_dim
     embeds = (
         _own_prompt(located, width, places) if prompt_embeds is None else require_width(prompt_embeds, width)
     )
-    unet = build_unet(unet_file)
     info = ModelInfo(
         name=files.name,
         mode=unet_file.architecture.mode,
@@ -185,7 +185,9 @@ def _own_vae(located: Located, unet: UNetFile, places: Places) -> Path:
 
 def _own_prompt(located: Located, width: int, places: Places) -> Tensor:
     files = located.files
-    lender = located.entry or (_any_published() if width == SD2_CONTEXT else None)
+    lender = located.entry or _any_published()
+    if lender is not None and lender.mode is not None and width != SD2_CONTEXT:
+        lender = None  # a file of another width under a catalogue name: the catalogue's text encoder cannot be its own
     if files.prompt_embeds is None and files.text_encoder is None and lender is not None:
         files = replace(files, text_encoder=_fetched_text_encoder(files, lender, places))
     return prompt_embedding(files, width)

@@ -68,9 +68,9 @@ def find_vae(header: Header) -> StoredNetwork:
         keys = "ldm-prefixed"
     elif "encoder.down_blocks.0.resnets.0.conv1.weight" not in found:
         keys = "ldm"
-    bare = {key.removeprefix(VAE_PREFIX): (key, shape) for key, shape in found.items()}
-    stored = stored_vae({key: shape for key, (_, shape) in bare.items()})
-    tensors = {target: StoredTensor(bare[item.key][0], item.shape) for target, item in stored.items()}
+    bare = _without_prefix(found, VAE_PREFIX)
+    stored = stored_vae({name: found[key] for name, key in bare.items()})
+    tensors = {target: StoredTensor(bare[item.key], item.shape) for target, item in stored.items()}
     return StoredNetwork(header, keys, tensors)
 
 
@@ -112,7 +112,7 @@ def _any_starts(keys: Collection[str], *prefixes: str) -> bool:
 def _stored_unet(found: Mapping[str, Shape], keys: KeyFormat) -> dict[str, StoredTensor]:
     if keys == "diffusers":
         return {key: StoredTensor(key, shape) for key, shape in found.items()}
-    bare = {key.removeprefix(UNET_PREFIX): key for key in found}
+    bare = _without_prefix(found, UNET_PREFIX)
     names = diffusers_from_ldm(bare)
     stored: dict[str, StoredTensor] = {}
     for key, original in bare.items():
@@ -121,6 +121,12 @@ def _stored_unet(found: Mapping[str, Shape], keys: KeyFormat) -> dict[str, Store
             original, found[original]
         )
     return stored
+
+
+def _without_prefix(keys: Collection[str], prefix: str) -> dict[str, str]:
+    """Return the key of each bare name; a key whose bare name another one has keeps its prefix, and is not lost."""
+    names = ((key.removeprefix(prefix), key) for key in keys)
+    return {key if name != key and name in keys else name: key for name, key in names}
 
 
 def _require_lotus(shapes: Mapping[str, Shape], header: Header) -> None:

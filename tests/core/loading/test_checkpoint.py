@@ -21,6 +21,7 @@ from lotus_core.errors import (
     OptionError,
     OutputKindError,
     ShapeError,
+    StateDictError,
     UnknownModelError,
     UnsafeFormatError,
 )
@@ -268,6 +269,15 @@ def test_a_narrow_file_never_borrows_a_text_encoder(tmp_path: Path, offline: lis
     convert(MINI["d"], tmp_path / "my-depth.safetensors")
     with pytest.raises(CheckpointError, match="comes without the embedding of the empty prompt"):
         load_parts(tmp_path / "my-depth.safetensors", vae=MINI["d"] / "vae")
+    assert offline == []
+
+
+def test_a_unet_that_does_not_fit_is_told_before_anything_is_fetched(full_size, offline: list[str]) -> None:
+    file = full_size("lotus-depth-d-v1-1.safetensors")
+    shapes = {key: shape for key, shape in sd2_shapes().items() if key != "conv_out.bias"}
+    sparse_file(file, shapes)
+    with pytest.raises(StateDictError, match=r"1 missing \(conv_out\.bias\)"):
+        load_parts(file)
     assert offline == []
 
 

@@ -95,6 +95,16 @@ def test_a_strange_key_is_kept_so_that_a_strict_load_lists_it(tmp_path: Path) ->
     assert len(stored.tensors) == len(shapes)
 
 
+def test_a_key_that_stands_with_and_without_the_prefix_is_not_lost(tmp_path: Path) -> None:
+    prefix = "model.diffusion_model."
+    shapes = in_ldm(sd2_shapes(), prefix) | {"input_blocks.0.0.bias": (320,)}
+    stored = find_unet(read_header(sparse_file(tmp_path / "x.safetensors", shapes)))
+    assert {tensor.key for tensor in stored.tensors.values()} == shapes.keys()
+    both = vae_in_ldm("first_stage_model.") | {"encoder.conv_in.bias": (128,)}
+    stored = find_vae(read_header(sparse_file(tmp_path / "y.safetensors", both)))
+    assert {tensor.key for tensor in stored.tensors.values()} == both.keys()
+
+
 NOT_UNETS: dict[str, tuple[Callable[[], Shapes], str]] = {
     "Stable Diffusion 1": (sd1, "a Stable Diffusion 1 UNet (cross-attention width 768) without"),
     "Stable Diffusion 1 in LDM keys": (
