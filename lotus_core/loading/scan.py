@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .header import read_header
 from .mapping import map_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _CHUNK: Final = 4 * 2**20  # elements at a time: 16 MB as float32
 
@@ -50,12 +53,21 @@ def scan_nonfinite(
         nan = infinite = 0
         if tensor.is_floating_point():
             for chunk in tensor.reshape(-1).split(_CHUNK):
-                values = chunk.float()  # 8-bit types have no isnan of their own
-                nan += int(values.isnan().sum())
-                infinite += int(values.isinf().sum())
+                values = (
+                    chunk.float() if chunk.itemsize == 1 else chunk
+                )  # 8-bit types have no isnan of their own
+                if values.numel() and not _all_finite(values):
+                    nan += int(values.isnan().sum())
+                    infinite += int(values.isinf().sum())
         if nan or infinite:
             found.append(NonFiniteTensor(key, nan, infinite))
         done += header.tensors[key].stop - header.tensors[key].start
         if progress is not None:
             progress(done, total)
     return tuple(found)
+
+
+def _all_finite(values: Tensor) -> bool:
+    """Return whether no element is NaN or infinite: one pass, as NaN spreads to both ends of the range."""
+    low, high = values.aminmax()
+    return bool(low.isfinite() & high.isfinite())
