@@ -22,8 +22,9 @@ __all__ = ["FoldedCodec", "FoldedOneStep", "Folds", "fold_unet", "fold_vae"]
 def fold_unet(unet: UNet2DConditionModel, prompt_embeds: Tensor, folds: Folds | None = None) -> FoldedOneStep:
     """Return the denoiser of one checkpoint for one prompt, both tasks, at t = 999.
 
-    Constants are computed in float32 and stored in the UNet's own dtype: fold first, cast afterwards. Leaves
-    that no fold changes are shared with `unet`, not copied.
+    Constants are computed and kept in float32, whatever dtype the checkpoint is stored in, so that a network
+    that computes in float32 loses nothing: fold first, then cast the result (`.to(dtype)`) before its first use.
+    Leaves that no fold changes are shared with `unet`, not copied: drop it.
 
     Args:
         unet: The diffusers UNet, on the CPU.
@@ -39,7 +40,7 @@ def fold_unet(unet: UNet2DConditionModel, prompt_embeds: Tensor, folds: Folds | 
 
 @torch.no_grad()
 def fold_vae(vae: AutoencoderKL, folds: Folds | None = None) -> FoldedCodec:
-    """Return the codec between pixels and scaled latents; see `fold_unet` for what is shared.
+    """Return the codec between pixels and scaled latents; see `fold_unet` for what is shared and in which dtype.
 
     Args:
         vae: The diffusers autoencoder, on the CPU.

@@ -88,11 +88,7 @@ class ConstantPromptAttention(nn.Module):
     def __init__(self, attention: Any, prompt: Tensor) -> None:
         super().__init__()
         self.heads = attention.heads
-        query, out, dtype = (
-            wide_weight(attention.to_q),
-            wide_weight(attention.to_out[0]),
-            attention.to_q.weight.dtype,
-        )
+        query, out = wide_weight(attention.to_q), wide_weight(attention.to_out[0])
         prompt = (prompt if len(prompt) > 1 else prompt.expand(2, -1)).to(query.dtype)
 
         def by_head(values: Tensor) -> Tensor:
@@ -108,10 +104,10 @@ class ConstantPromptAttention(nn.Module):
         offsets = (
             torch.einsum("hd,hdt->ht", by_head(wide_bias(attention.to_q)), keys).flatten() * attention.scale
         )
-        self.logits = linear(logits.to(dtype), offsets.to(dtype))
+        self.logits = linear(logits, offsets)
         mixed = torch.einsum("ohd,hdt->oht", out.unflatten(1, (self.heads, -1)), values).flatten(1)
         constant = wide_bias(attention.to_out[0]) + out @ last.flatten()
-        self.mix = linear(mixed.contiguous().to(dtype), constant.to(dtype))
+        self.mix = linear(mixed.contiguous(), constant)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (M, C) from (M, C)."""

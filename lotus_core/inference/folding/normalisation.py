@@ -23,31 +23,36 @@ def group_affine(x: Tensor, norm: nn.GroupNorm, work: Workspace) -> Affine:
     Returns:
         (B, C) scale and shift such that ``x * scale + shift`` equals ``norm(x)``.
     """
-    B, C, H, W = x.shape
-    per_group = C // norm.num_groups
-    moments = _channel_moments(x.permute(0, 2, 3, 1).reshape(B, H * W, C), work)
-    moments = moments.view(2, B, norm.num_groups, per_group).sum(-1) / (H * W * per_group)
-    mean, square = moments.repeat_interleave(per_group, dim=-1)  # (B, C) each
-    deviation = ((square - mean * mean).clamp_min(0.0) + norm.eps).sqrt()
-    scale = norm.weight.double() / deviation
-    return Affine(scale.float(), (norm.bias.double() - mean * scale).float())
+    B, C = x.shape[:2]
+    by_group = (B, norm.num_groups, C // norm.num_groups)
+    means, variances = (
+        m.view(by_group) for m in _channel_moments(x.permute(0, 2, 3, 1).reshape(B, -1, C), work)
+    )
+    mean = means.mean(-1, keepdim=True)
+    variance = (variances + (means - mean).square()).mean(-1, keepdim=True)
+    scale = norm.weight.double().view(by_group[1:]) / (variance + norm.eps).sqrt()
+    shift = norm.bias.double().view(by_group[1:]) - mean * scale
+    return Affine(scale.view(B, C).float(), shift.view(B, C).float())
 
 
-def _channel_moments(pixels: Tensor, work: Workspace) -> Tensor:
-    """Return the sums of x and of x * x over the pixels: (2, B, C) float64, from (B, N, C) float32.
+def _channel_moments(pixels: Tensor, work: Workspace) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of every channel of every image, (B, C) float64, from (B, N, C) float32.
 
-    Sums run in float32 over a block of pixels (as matrix products: the quickest pass over memory) and in
-    float64 over the blocks, so that large images lose no precision.
+    Differences from the first block's mean are summed, so that an offset costs no precision: in float32 over a
+    block (as a matrix product, the quickest pass over memory), in float64 over the blocks.
     """
     B, N, C = pixels.shape
     rows = max(1, min(N, _BLOCK // C))
     ones = torch.ones(1, rows)
-    squares = work.take("squares", rows, C)
+    centred = work.take("centred", rows, C)
     sums = torch.zeros(2, B, C, dtype=torch.float64)
+    pivots = ones.div(rows) @ pixels[:, :rows]  # (B, 1, C)
     for image in range(B):
         for first in range(0, N, rows):
             block = pixels[image, first : first + rows]
             n = block.shape[0]
-            sums[0, image] += (ones[:, :n] @ block)[0]
-            sums[1, image] += (ones[:, :n] @ torch.mul(block, block, out=squares[:n]))[0]
-    return sums
+            torch.sub(block, pivots[image], out=centred[:n])
+            sums[0, image] += (ones[:, :n] @ centred[:n])[0]
+            sums[1, image] += (ones[:, :n] @ centred[:n].square_())[0]
+    offset = sums[0] / N
+    return pivots[:, 0] + offset, (sums[1] / N - offset.square()).clamp_min(0.0)

@@ -40,14 +40,14 @@ class PhaseUpsample(nn.Module):
     """Four 2x2 convolutions, one per phase of the result, in one leaf with four times the channels.
 
     Args:
-        conv: 3x3, padding 1; its kernels are summed in float32 and stored in its dtype.
+        conv: 3x3, padding 1; its kernels are summed in float32.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        kernels = phase_kernels(wide_weight(conv)).flatten(0, 2).to(conv.weight.dtype)
+        kernels = phase_kernels(wide_weight(conv)).flatten(0, 2)
         # With padding 1, result (i, j) sees rows i - 1 and i: phase 0 of row i, phase 1 of row i - 1.
-        self.phases = convolution(kernels, wide_bias(conv).to(conv.weight.dtype).repeat(4), padding=1)
+        self.phases = convolution(kernels, wide_bias(conv).repeat(4), padding=1)
         self.out_channels = conv.out_channels
 
     def forward(self, x: Tensor, work: Workspace, size: tuple[int, int] | None = None) -> Tensor:
@@ -78,17 +78,16 @@ class DifferenceUpsample(nn.Module):
     last even pixel also has ``- w2 d[i + 1]``: there its third tap falls on the padding.
 
     Args:
-        conv: 3x3, padding 1; its kernels are combined in float32 and stored in its dtype.
+        conv: 3x3, padding 1; its kernels are combined in float32.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        dtype = conv.weight.dtype
         weight = wide_weight(conv)
         basis = weight.new_tensor([[1, 1, 1], [1, 0, 0], [0, 0, -1]])  # s, w0, -w2
-        kernels = torch.einsum("au,bv,ocuv->aboc", basis, basis, weight).to(dtype)
+        kernels = torch.einsum("au,bv,ocuv->aboc", basis, basis, weight)
         whole, differences = slice(0, 1), slice(1, 3)
-        self.whole = linear(kernels[whole, whole].flatten(0, 2), wide_bias(conv).to(dtype))
+        self.whole = linear(kernels[whole, whole].flatten(0, 2), wide_bias(conv))
         self.columns = linear(kernels[whole, differences].flatten(0, 2), None)
         self.rows = linear(kernels[differences, whole].flatten(0, 2), None)
         self.both = linear(kernels[differences, differences].flatten(0, 2), None)

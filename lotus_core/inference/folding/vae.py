@@ -135,18 +135,14 @@ class _Middle(nn.Module):
 
 def _mean_only(vae: AutoencoderKL, scaling_factor: float) -> nn.Conv2d:
     """Return the encoder's last convolution, straight to scaled latents: the quantising 1x1 one comes after it."""
-    last, keep, dtype = (
-        vae.encoder.conv_out,
-        int(vae.config["latent_channels"]),
-        vae.encoder.conv_out.weight.dtype,
-    )
+    last, keep = vae.encoder.conv_out, int(vae.config["latent_channels"])
     weight, bias = wide_weight(last), wide_bias(last)
     if vae.quant_conv is not None:
         quant = wide_weight(vae.quant_conv)[:keep, :, 0, 0]
         weight = torch.einsum("po,ocuv->pcuv", quant, weight)
         bias = quant @ bias + wide_bias(vae.quant_conv)[:keep]
     weight, bias = weight[:keep] * scaling_factor, bias[:keep] * scaling_factor
-    return convolution(weight.to(dtype), bias.to(dtype), padding=1)
+    return convolution(weight, bias, padding=1)
 
 
 def _from_scaled(vae: AutoencoderKL, scaling_factor: float) -> nn.Conv2d:
@@ -155,7 +151,7 @@ def _from_scaled(vae: AutoencoderKL, scaling_factor: float) -> nn.Conv2d:
     The 1x1 convolution before it adds a bias inside the image only, not to the padding around it: as the
     weights of a channel of ones, zero-padded like the others, that bias acts exactly so.
     """
-    first, dtype = vae.decoder.conv_in, vae.decoder.conv_in.weight.dtype
+    first = vae.decoder.conv_in
     weight, bias = wide_weight(first), wide_bias(first)
     if vae.post_quant_conv is not None:
         post = wide_weight(vae.post_quant_conv)[:, :, 0, 0]
@@ -164,4 +160,4 @@ def _from_scaled(vae: AutoencoderKL, scaling_factor: float) -> nn.Conv2d:
     else:
         ones = torch.zeros_like(weight[:, 0])
     weight = torch.cat([weight / scaling_factor, ones[:, None]], dim=1)
-    return convolution(weight.to(dtype), bias.to(dtype), padding=1)
+    return convolution(weight, bias, padding=1)
