@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import folder_paths
 
 from ..lotus_core.loading import catalog
 from ..lotus_core.loading.catalog import CatalogEntry
+from ..lotus_core.loading.choices import Choice, name_of
+from ..lotus_core.loading.choices import choices as catalogue_choices
 
 FOLDER = "lotus"
 _EXTENSIONS = {".safetensors", ".sft"}
 _OTHER_FOLDERS = ("diffusion_models", "unet", "diffusers")
-DOWNLOAD_MARK = " [download]"
 
 
 def register() -> None:
@@ -35,17 +38,9 @@ def download_folder() -> Path:
 
 
 def choices() -> list[str]:
-    """Return what the loader offers: bundled models, the catalogue (marked where a download is needed), files."""
-    files = list(dict.fromkeys(_files()))
-    known = {entry.name for name in files if (entry := catalog.lookup(name)) is not None}
-    bundled = [entry.name for entry in catalog.models() if entry.layout == "bundled"]
-    remote = [
-        entry.name if entry.name in known else entry.name + DOWNLOAD_MARK
-        for entry in catalog.models()
-        if entry.layout != "bundled"
-    ]
-    own = [name for name in files if catalog.lookup(name) is None]
-    return [*bundled, *remote, *own]
+    """Return what the loader offers: the catalogue (marked where a download is needed), bundled models first, files."""
+    own = [name for name in dict.fromkeys(_files()) if catalog.lookup(name) is None]
+    return [*(choice.label for choice in _catalogue()), *own]
 
 
 def resolve(choice: str) -> tuple[str | Path, CatalogEntry | None]:
@@ -57,12 +52,42 @@ def resolve(choice: str) -> tuple[str | Path, CatalogEntry | None]:
     Raises:
         UnknownModelError: Neither knows it; the error names the nearest.
     """
-    name = choice.removesuffix(DOWNLOAD_MARK)
+    name = name_of(choice)
     for folder in (FOLDER, *_OTHER_FOLDERS):
         path = _find(folder, name)
         if path is not None:
             return path, catalog.lookup(name)
     return name, catalog.require(name)
+
+
+def weights_of(choice: str) -> list[Path]:
+    """Return the weights files that a choice means and that are on disk now; none of a bundled model's."""
+    source, entry = resolve(choice)
+    if isinstance(source, Path):
+        return sorted(source.rglob("*.safetensors")) if source.is_dir() else [source]
+    local = next((known.local for known in _catalogue() if known.entry == entry and known.entry.unet), None)
+    return [] if local is None else [path for path in (local.unet, local.vae) if path is not None]
+
+
+def _catalogue() -> tuple[Choice, ...]:
+    """The catalogue against what is on disk, looked at again after a moment: ComfyUI asks many times in a row."""
+    now = time.monotonic()
+    if now - _looked.at > _SECONDS_BETWEEN_LOOKS or _looked.folders != search_folders():
+        _looked.folders = search_folders()
+        _looked.choices = catalogue_choices(_looked.folders, folder=download_folder())
+        _looked.at = now
+    return _looked.choices
+
+
+@dataclass
+class _Looked:
+    at: float = float("-inf")
+    folders: list[Path] = field(default_factory=list)
+    choices: tuple[Choice, ...] = ()
+
+
+_looked = _Looked()
+_SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def _files() -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -22,12 +21,10 @@ _loaded: weakref.WeakValueDictionary[tuple[object, ...], LotusModel] = weakref.W
 
 def fingerprint(choice: str) -> str:
     """Return what changes when the weights behind a choice change on disk: sizes and times of its files."""
-    source, _ = folders.resolve(choice)
-    if not isinstance(source, Path):
-        return str(source)
-    files = sorted(source.rglob("*.safetensors")) if source.is_dir() else [source]
-    stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return repr(stamps)
+    stamps = [(str(file.resolve()), file.stat()) for file in folders.weights_of(choice)]
+    return repr(
+        [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stamps] or folders.resolve(choice)[0]
+    )
 
 
 def shared_model(

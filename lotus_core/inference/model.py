@@ -264,7 +264,10 @@ def build_model(
 
 def _widened(module: Module, dtype: torch.dtype) -> Module:
     stored = next(module.parameters()).dtype
-    return module if torch.promote_types(stored, dtype) == stored else module.to(dtype)
+    if torch.promote_types(stored, dtype) == stored:
+        return module
+    nn.Module.to(module, dtype)  # in place; diffusers' own .to() warns of modules to keep in fp32: there are none
+    return module
 
 
 def choose_device(device: str | torch.device) -> torch.device:

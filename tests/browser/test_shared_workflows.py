@@ -29,7 +29,10 @@ def test_workflow_opens_with_no_missing_node_and_no_console_error(frontend: Fron
     if folder:
         frontend.screenshot(Path(folder) / frontend.server.checkout.version / f"{path.stem}.png")
     assert [node.type for node in nodes if not node.known] == []
-    assert [node.title for node in nodes if node.flagged and node.type.startswith("LotusGeo")] == []
+    flagged = [node.type for node in nodes if node.flagged and node.type.startswith("LotusGeo")]
+    assert set(flagged) <= {
+        "LotusGeoLoadModel"
+    }  # newer frontends frame a loader whose file is not on disk yet
     linked = {
         str(node["id"]): {slot["name"] for slot in node.get("inputs") or [] if slot.get("link") is not None}
         for node in workflow["nodes"]

@@ -233,14 +233,14 @@ def test_an_unknown_checkpoint_is_refused_before_the_run_with_the_nearest_names(
 
 
 def test_a_name_with_its_download_mark_means_the_same_checkpoint(server):
-    prompt_id = server.api.submit(graph(server, "LotusGeoDepth", {"lotus_model": DEPTH + " [download]"}))
+    prompt_id = server.api.submit(graph(server, "LotusGeoDepth", {"lotus_model": DEPTH + " [download 1.0 GB]"}))
     assert server.api.wait(prompt_id).error is None
 
 
 def test_the_loader_offers_bundled_models_first_and_marks_downloads(server):
     options = server.api.object_info("LotusGeoLoadModel")["input"]["required"]["model"][1]["options"]
     assert options[:2] == [DEPTH, NORMAL]
-    assert "lotus-depth-d-v2-0-disparity [download]" in options
+    assert "lotus-depth-d-v2-0-disparity [download 3.8 GB]" in options
 
 
 def test_every_node_explains_itself(server):
