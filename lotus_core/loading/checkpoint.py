@@ -16,12 +16,13 @@ from .architecture import SD2_CHANNELS, SD2_CONTEXT
 from .catalog import SHARED_VAE
 from .entry import CatalogEntry
 from .files import PROMPT_FILE, CheckpointFiles, weights_in
-from .locate import Folder, Located, Places, Progress, locate
+from .locate import Folder, Located, Progress, locate
 from .modules import build_unet, build_vae
 from .networks import UNetFile, read_unet, read_vae, vae_of_tensors
 from .output_kind import METADATA_KEY as OUTPUT_KEY
 from .output_kind import output_from_name, require_output, unknown_output
 from .prompt import prompt_embedding, require_width
+from .store import Places
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -59,6 +60,7 @@ def load_parts(
     revision: str | None = None,
     folders: Sequence[Folder] | None = None,
     download_folder: Folder | None = None,
+    vae_folder: Folder | None = None,
     progress: Progress | None = None,
 ) -> LoadedParts:
     """Load a Lotus checkpoint.
@@ -72,6 +74,7 @@ def load_parts(
         revision: Commit, tag or branch of a Hub repository.
         folders: Folders in which files are looked for, before LOTUS_HOME and the Hub's cache.
         download_folder: Where fetched files go; None for LOTUS_HOME, else the Hub's cache.
+        vae_folder: Where a fetched VAE goes; None for `download_folder`.
         progress: Called with (bytes done, bytes in all) while files are fetched.
 
     Raises:
@@ -86,17 +89,19 @@ def load_parts(
         DownloadError: It is not on disk and could not be fetched.
     """
     chosen = None if output is None else require_output(output)
-    places = Places(tuple(folders or ()), download_folder, progress)
-    located = locate(source, places, revision=revision, with_vae=vae is None)
+    places = _places(folders or (), download_folder, vae_folder)
+    located = locate(source, places, revision=revision, with_vae=vae is None, progress=progress)
     files = located.files
     unet_file = read_unet(files.unet, files.unet_config)
     kind = chosen or _stated_output(located, unet_file)
     _require_mode(located, unet_file, chosen)
     unet = build_unet(unet_file)  # first: what does not fit is told before anything is fetched for it
-    loaded_vae, vae_source = _load_vae(located, unet_file, vae, places)
+    loaded_vae, vae_source = _load_vae(located, unet_file, vae, places, progress)
     width = unet_file.architecture.cross_attention_dim
     embeds = (
-        _own_prompt(located, width, places) if prompt_embeds is None else require_width(prompt_embeds, width)
+        _own_prompt(located, width, places, progress)
+        if prompt_embeds is None
+        else require_width(prompt_embeds, width)
     )
     info = ModelInfo(
         name=files.name,
@@ -109,6 +114,14 @@ def load_parts(
         cross_attention_dim=width,
     )
     return LoadedParts(unet=unet, vae=loaded_vae, prompt_embeds=embeds, info=info)
+
+
+def _places(search: Sequence[Folder], folder: Folder | None, vae_folder: Folder | None) -> Places:
+    return Places(
+        search=tuple(Path(path) for path in search),
+        folder=None if folder is None else Path(folder).expanduser(),
+        vae_folder=None if vae_folder is None else Path(vae_folder).expanduser(),
+    )
 
 
 def _stated_output(located: Located, file: UNetFile) -> OutputKind:
@@ -138,12 +151,16 @@ def _require_mode(located: Located, file: UNetFile, chosen: OutputKind | None) -
 
 
 def _load_vae(
-    located: Located, unet: UNetFile, given: VaeSource | None, places: Places
+    located: Located,
+    unet: UNetFile,
+    given: VaeSource | None,
+    places: Places,
+    progress: Progress | None,
 ) -> tuple[AutoencoderKL, str]:
     if isinstance(given, Mapping):
         vae_file = vae_of_tensors(given, "the given VAE")
         return build_vae(vae_file, {key: tensor.detach().cpu() for key, tensor in given.items()}), _GIVEN
-    path = Path(given).expanduser() if given is not None else _own_vae(located, unet, places)
+    path = Path(given).expanduser() if given is not None else _own_vae(located, unet, places, progress)
     file = weights_in(path) if path.is_dir() else path
     if file is None:
         raise CheckpointError(
@@ -158,7 +175,7 @@ def _load_vae(
 _GIVEN: Final = "given by the caller"
 
 
-def _own_vae(located: Located, unet: UNetFile, places: Places) -> Path:
+def _own_vae(located: Located, unet: UNetFile, places: Places, progress: Progress | None) -> Path:
     files = located.files
     if files.vae is not None:
         return files.vae
@@ -173,7 +190,8 @@ def _own_vae(located: Located, unet: UNetFile, places: Places) -> Path:
     from .hub import ensure_shared_vae
 
     try:
-        return ensure_shared_vae(folder=places.download, search=places.search, progress=places.progress)
+        folder = places.vae_folder or places.folder
+        return ensure_shared_vae(folder=folder, search=places.search, progress=progress)
     except DownloadError as error:
         raise CheckpointError(
             f"{files.name} is a UNet alone and needs a VAE",
@@ -183,13 +201,13 @@ def _own_vae(located: Located, unet: UNetFile, places: Places) -> Path:
         ) from error
 
 
-def _own_prompt(located: Located, width: int, places: Places) -> Tensor:
+def _own_prompt(located: Located, width: int, places: Places, progress: Progress | None) -> Tensor:
     files = located.files
     lender = located.entry or _any_published()
     if lender is not None and lender.mode is not None and width != SD2_CONTEXT:
         lender = None  # a file of another width under a catalogue name: the catalogue's text encoder cannot be its own
     if files.prompt_embeds is None and files.text_encoder is None and lender is not None:
-        files = replace(files, text_encoder=_fetched_text_encoder(files, lender, places))
+        files = replace(files, text_encoder=_fetched_text_encoder(files, lender, places, progress))
     return prompt_embedding(files, width)
 
 
@@ -198,13 +216,13 @@ def _any_published() -> CatalogEntry | None:
     return next((entry for entry in catalog.models() if entry.text_encoder_repository), None)
 
 
-def _fetched_text_encoder(files: CheckpointFiles, lender: CatalogEntry, places: Places) -> Path:
+def _fetched_text_encoder(
+    files: CheckpointFiles, lender: CatalogEntry, places: Places, progress: Progress | None
+) -> Path:
     from .hub import ensure_text_encoder
 
     try:
-        return ensure_text_encoder(
-            lender, folder=places.download, search=places.search, progress=places.progress
-        )
+        return ensure_text_encoder(lender, folder=places.folder, search=places.search, progress=progress)
     except DownloadError as error:
         raise CheckpointError(
             f"{files.name} comes without the embedding of the empty prompt",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from ..conventions import DEFAULT_RESOLUTION, Mode, OutputKind
 from ..errors import UnknownModelError
@@ -14,24 +16,12 @@ from .bundled import BUNDLED, BUNDLED_RESOLUTION, bundled_files
 from .entry import CatalogEntry
 from .files import CheckpointFiles, checkpoint_files
 from .foreign import PICKLE_SUFFIXES, SAFE_SUFFIXES
+from .store import Places, weights_under
 
 Folder = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
 
-
-@dataclass(frozen=True)
-class Places:
-    """Where checkpoints are looked for and put.
-
-    Attributes:
-        search: Folders looked into first, before LOTUS_HOME and the Hub's cache.
-        download: Where fetched files go; None for LOTUS_HOME, else the Hub's cache.
-        progress: Called with (bytes done, bytes in all) while files are fetched.
-    """
-
-    search: Sequence[Folder] = ()
-    download: Folder | None = None
-    progress: Progress | None = None
+_EXPLICIT: Final = ("./", "../", ".\\", "..\\", "~")
 
 
 @dataclass(frozen=True)
@@ -53,17 +43,26 @@ class Located:
     default_resolution: int = DEFAULT_RESOLUTION
 
 
-def locate(source: Folder, places: Places, *, revision: str | None = None, with_vae: bool = True) -> Located:
+def locate(
+    source: Folder,
+    places: Places,
+    *,
+    revision: str | None = None,
+    with_vae: bool = True,
+    progress: Progress | None = None,
+) -> Located:
     """Return the files of a checkpoint, fetched from the Hub where they are not on disk.
 
     A name of the catalogue means the catalogue's checkpoint; anything that exists as a path, written with a
-    folder or an extension, means that path; ``owner/name`` that is no path means the Hub.
+    folder or an extension, means that path; the name of a file or diffusers folder in one of the searched folders
+    means that one; ``owner/name`` that is none of these means the Hub.
 
     Args:
         source: Name, path or Hub id.
         places: Where to look and put.
         revision: Commit, tag or branch of a Hub repository.
         with_vae: Whether the catalogue's VAE is needed.
+        progress: Called with (bytes done, bytes in all) while files are fetched.
 
     Raises:
         UnknownModelError: Nothing has this name; the error lists the closest ones.
@@ -76,15 +75,21 @@ def locate(source: Folder, places: Places, *, revision: str | None = None, with_
             bundled_files(name), output=BUNDLED[name], mode="d", default_resolution=BUNDLED_RESOLUTION
         )
     path = Path(name).expanduser()
-    if path.exists() and (isinstance(source, os.PathLike) or _looks_like_path(name)):
+    explicit = isinstance(source, os.PathLike) or path.is_absolute() or name.startswith(_EXPLICIT)
+    if path.exists() and (explicit or _looks_like_path(name)):
         return _on_disk(path)
-    entry = None if isinstance(source, os.PathLike) else _entry(name)
-    if entry is not None:
-        return _described(_from_hub(entry, places, revision, with_vae), entry)
-    if path.exists():
-        return _on_disk(path)
-    remedy = _missing(path) if isinstance(source, os.PathLike) or _looks_like_path(name) else None
-    raise UnknownModelError(name, catalog.nearest(path.name), remedy=remedy)
+    if not explicit:
+        entry = catalog.lookup(name)
+        found = None if entry is not None else _in_folders(name, places)
+        if found is not None:
+            return _on_disk(found)
+        if entry is None and catalog.is_repository_id(name):
+            entry = catalog.for_repository(name)
+        if entry is not None:
+            return _described(_from_hub(entry, places, revision, with_vae, progress), entry)
+        if path.exists():
+            return _on_disk(path)
+    raise _unknown(name, places, as_path=explicit or _looks_like_path(name))
 
 
 def _looks_like_path(name: str) -> bool:
@@ -92,16 +97,33 @@ def _looks_like_path(name: str) -> bool:
     return "/" in name or os.sep in name or suffix in SAFE_SUFFIXES or suffix in PICKLE_SUFFIXES
 
 
-def _entry(name: str) -> CatalogEntry | None:
-    known = catalog.lookup(name)
-    if known is None and catalog.is_repository_id(name):
-        return catalog.for_repository(name)
-    return known
+def _in_folders(name: str, places: Places) -> Path | None:
+    """Return the file or diffusers folder of a name in the searched folders, whatever sub-folder it lies in."""
+    wanted = catalog.folded(name)
+    for title, path in _titles(places):
+        if wanted in (catalog.folded(title), catalog.folded(Path(title).stem)):
+            return path
+    return None
 
 
-def _missing(path: Path) -> str:
-    near = ", ".join(catalog.nearest(path.name))
-    return "there is no such file or folder; check the path" + (f", or choose {near}" if near else "")
+def _titles(places: Places) -> Iterator[tuple[str, Path]]:
+    """Yield what each checkpoint in the searched folders is called, and its path."""
+    for file in weights_under(places.every_folder()):
+        if file.parent.name == "unet":
+            yield file.parent.parent.name, file.parent.parent
+        else:
+            yield file.name, file
+
+
+def _unknown(name: str, places: Places, *, as_path: bool) -> UnknownModelError:
+    title = Path(name).name
+    own = difflib.get_close_matches(title, dict.fromkeys(title for title, _ in _titles(places)), n=2)
+    nearest = tuple(dict.fromkeys([*own, *catalog.nearest(title)]))
+    if not as_path:
+        return UnknownModelError(name, nearest)
+    near = f", or choose {', '.join(nearest)}" if nearest else ""
+    remedy = f"there is no such file or folder; check the path{near}"
+    return UnknownModelError(name, nearest, remedy=remedy)
 
 
 def _on_disk(path: Path) -> Located:
@@ -117,16 +139,23 @@ def _described(files: CheckpointFiles, entry: CatalogEntry) -> Located:
     return Located(files, entry, entry.output, entry.mode, entry.default_resolution)
 
 
-def _from_hub(entry: CatalogEntry, places: Places, revision: str | None, with_vae: bool) -> CheckpointFiles:
+def _from_hub(
+    entry: CatalogEntry,
+    places: Places,
+    revision: str | None,
+    with_vae: bool,
+    progress: Progress | None,
+) -> CheckpointFiles:
     from .hub import ensure
 
     local = ensure(
         entry,
-        folder=places.download,
+        folder=places.folder,
+        vae_folder=places.vae_folder,
         search=places.search,
         with_vae=with_vae,
         revision=revision,
-        progress=places.progress,
+        progress=progress,
     )
     files = checkpoint_files(local.unet)
     return replace(

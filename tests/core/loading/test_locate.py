@@ -11,7 +11,8 @@ import pytest
 
 from lotus_core.errors import UnknownModelError
 from lotus_core.loading import catalog, hub
-from lotus_core.loading.locate import Places, locate
+from lotus_core.loading.locate import locate
+from lotus_core.loading.store import Places
 from tests.core.loading.samples import MINI, WEIGHTS, sd2_shapes, sd_vae_shapes, sparse_file
 
 NOWHERE = Places()
@@ -64,13 +65,16 @@ def test_a_bundled_name_needs_nothing_else(name: str, output: str) -> None:
 
 def test_a_catalogue_name_asks_the_hub_with_what_the_caller_allows(asked, tmp_path: Path) -> None:
     progress = lambda done, total: None  # noqa: E731
-    places = Places(search=(tmp_path,), download=tmp_path / "models", progress=progress)
-    located = locate("lotus-depth-g-v2-1-disparity", places, revision="abc", with_vae=False)
+    places = Places(search=(tmp_path,), folder=tmp_path / "models", vae_folder=tmp_path / "vae")
+    located = locate(
+        "lotus-depth-g-v2-1-disparity", places, revision="abc", with_vae=False, progress=progress
+    )
     assert asked == [
         (
             "lotus-depth-g-v2-1-disparity",
             {
                 "folder": tmp_path / "models",
+                "vae_folder": tmp_path / "vae",
                 "search": (tmp_path,),
                 "with_vae": False,
                 "revision": "abc",
@@ -222,6 +226,49 @@ def test_lotus_home_is_searched(make_file, tmp_path: Path, monkeypatch: pytest.M
     sparse_file(tmp_path / "models" / catalog.SHARED_VAE.filename, sd_vae_shapes())
     monkeypatch.setenv("LOTUS_HOME", str(tmp_path / "models"))
     assert locate("lotus-normal-d-v1-0-fp32", NOWHERE).files.unet == file
+
+
+@pytest.mark.parametrize(
+    "name", ["mine.safetensors", "mine", "MINE.safetensors", "shared/by/someone/mine.safetensors"]
+)
+def test_a_file_of_ones_own_is_found_in_the_searched_folders_by_name(
+    make_file, asked, tmp_path, name
+) -> None:
+    file = make_file("sub/mine.safetensors")
+    assert locate(name, Places(search=(tmp_path / "models",))).files.unet == file
+    assert asked == []
+
+
+def test_a_hub_id_is_not_taken_for_a_file_of_the_same_last_part(make_file, asked, tmp_path: Path) -> None:
+    make_file("mine.safetensors")
+    locate("someone/mine", Places(search=(tmp_path / "models",)))
+    assert [name for name, _ in asked] == ["someone/mine"]
+
+
+def test_a_diffusers_folder_of_ones_own_is_found_by_name(tmp_path: Path, asked) -> None:
+    shutil.copytree(MINI["d"] / "unet", tmp_path / "models" / "diffusers" / "My_Finetune" / "unet")
+    files = locate("my-finetune", Places(search=(tmp_path / "models",))).files
+    assert files.name == "My_Finetune"
+    assert asked == []
+
+
+def test_an_unknown_name_lists_the_nearest_files_on_disk_too(make_file, tmp_path: Path) -> None:
+    make_file("my-tuned-normals.safetensors")
+    with pytest.raises(UnknownModelError) as caught:
+        locate("my-tuned-normal.safetensors", Places(search=(tmp_path / "models",)))
+    assert caught.value.nearest[0] == "my-tuned-normals.safetensors"
+    assert "or choose my-tuned-normals.safetensors" in str(caught.value)
+
+
+def test_an_absolute_path_that_is_gone_is_never_fetched_under_its_last_part(asked) -> None:
+    for path in (
+        "/nowhere/lotus-normal-d-v1-0.safetensors",
+        "./lotus-normal-d-v1-0.safetensors",
+        "~/lotus-normal-d-v1-1",
+    ):
+        with pytest.raises(UnknownModelError, match="there is no such file or folder"):
+            locate(path, NOWHERE)
+    assert asked == []
 
 
 def test_an_unknown_name_lists_the_nearest(asked) -> None:
