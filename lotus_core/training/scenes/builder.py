@@ -48,7 +48,7 @@ class SceneBuilder:
     rng: Generator
     layout: str
     seed: int
-    _solids: list[tuple[int, Vector, np.ndarray, Vector, int, Vector, float]] = field(default_factory=list)
+    _solids: list[tuple[int, Vector, np.ndarray, list[float], int, Vector, float]] = field(default_factory=list)
     _materials: list[tuple[Vector, Vector, int, float, float, float, float, float]] = field(
         default_factory=list
     )
@@ -151,7 +151,7 @@ class SceneBuilder:
     def optics(self) -> Optics:
         """Return a random camera response."""
         return Optics(
-            exposure=self.uniform(0.12, 0.42),
+            exposure=self.uniform(0.2, 0.7),
             white_balance=torch.tensor([self.uniform(0.85, 1.15), 1.0, self.uniform(0.8, 1.2)]),
             contrast=self.uniform(0.85, 1.3),
             noise=self.uniform(0.0, 0.025) ** 2 / 0.025,

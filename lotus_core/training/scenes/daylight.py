@@ -44,7 +44,7 @@ def outdoor_light(builder: SceneBuilder, *, haze: bool = True) -> tuple[tuple[Li
         cloud_angle=builder.uniform(0, 6.3),
         ambient_up=_colour(ambient),
         ambient_down=_colour(ambient * builder.uniform(0.2, 0.6)),
-        haze_distance=10 ** builder.uniform(1.5, 3.2) if haze and builder.chance(0.7) else math.inf,
+        haze_distance=10 ** builder.uniform(1.8, 3.2) if haze and builder.chance(0.7) else math.inf,
     )
     return lights, sky
 

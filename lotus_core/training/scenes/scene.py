@@ -98,7 +98,7 @@ class Optics:
     """How the camera turns light into a picture.
 
     Attributes:
-        exposure: Mean of the picture after exposure, before the tone curve, about 0.1 to 0.4.
+        exposure: Mean of the picture after exposure, before the tone curve, about 0.2 to 0.7.
         white_balance: (3,) float32 gains.
         contrast: Exponent of the tone curve around 1.
         noise: Standard deviation of the sensor's noise in sRGB units.

@@ -9,6 +9,7 @@ from ..scene import Scene
 from .clutter import clutter
 from .landscapes import landscape
 from .rooms import room
+from .showrooms import showroom
 from .streets import street
 from .tables import tabletop
 
@@ -20,6 +21,7 @@ LAYOUTS: dict[str, Layout] = {
     "street": street,
     "landscape": landscape,
     "clutter": clutter,
+    "showroom": showroom,
 }
 """Every layout by name."""
 
