@@ -28,8 +28,12 @@ def convolution(weight: Tensor, bias: Tensor | None, *, padding: int = 0, stride
 
 
 def rebiased(conv: nn.Conv2d, bias: Tensor) -> nn.Conv2d:
-    """Return a convolution with the storage of another's weight, and another bias."""
-    return convolution(conv.weight.data, bias, padding=_side(conv.padding), stride=_side(conv.stride))
+    """Return a convolution that shares the weight parameter of another and has another bias."""
+    with torch.device("meta"):
+        size, stride, padding = conv.kernel_size[0], conv.stride[0], int(conv.padding[0])
+        other = nn.Conv2d(conv.in_channels, conv.out_channels, size, stride, padding)
+    other.weight, other.bias = conv.weight, nn.Parameter(bias, requires_grad=False)
+    return other
 
 
 def wide_weight(leaf: nn.Linear | nn.Conv2d) -> Tensor:
@@ -65,7 +69,3 @@ def _fill(leaf: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> N
     leaf.weight = nn.Parameter(weight, requires_grad=False)
     if bias is not None:
         leaf.bias = nn.Parameter(bias, requires_grad=False)
-
-
-def _side(size: int | tuple[int, ...] | str) -> int:
-    return int(size[0]) if isinstance(size, tuple) else int(size)

@@ -46,10 +46,13 @@ def test_a_new_bias_leaves_the_weight_where_it_is():
     torch.testing.assert_close(difference, torch.tensor([1.0, 2.0, 3.0])[:, None, None].expand(1, 3, 3, 3))
 
 
-def test_casting_a_rebiased_convolution_does_not_cast_the_original():
+def test_casting_a_rebiased_convolution_casts_the_one_weight_that_both_have():
+    """Two copies of a network's weights, one in each type, would not fit beside each other."""
     conv = nn.Conv2d(1, 1, 3)
-    rebiased(conv, torch.zeros(1)).to(torch.float16)
-    assert conv.weight.dtype is torch.float32
+    other = rebiased(conv, torch.zeros(1)).to(torch.float16)
+    assert other.weight is conv.weight
+    assert conv.weight.dtype is torch.float16
+    assert conv.bias.dtype is torch.float32
 
 
 @pytest.mark.parametrize(

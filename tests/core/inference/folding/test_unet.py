@@ -60,7 +60,7 @@ def test_all_folds_in_lower_precision(double_unets, mode, task, dtype, tolerance
     unet, prompt, x = double_unets[mode], random(1, 2, 12, seed=1), sample(mode, (9, 13))
     with torch.no_grad():
         exact = PlainOneStep(unet, prompt)(x, task)
-        cast = copy.deepcopy(unet).to(dtype)
+        cast = torch.nn.Module.to(copy.deepcopy(unet), dtype)
         plain = PlainOneStep(cast, prompt)(x.to(dtype), task).double()
         folded = fold_unet(copy.deepcopy(unet), prompt).to(dtype)(x.to(dtype), task)
     assert folded.dtype is dtype
@@ -170,3 +170,21 @@ def test_a_network_without_a_task_switcher_is_refused():
     )
     with pytest.raises(ArchitectureError, match=r"task switcher.*found: NoneType"):
         fold_unet(unet, torch.zeros(1, 2, 12))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_are_cast_and_laid_out_where_they_are(double_unets, dtype):
+    unet = copy.deepcopy(double_unets["d"]).half()
+    step = fold_unet(unet, random(1, 2, 12), dtype=dtype)
+    assert {p.dtype for p in step.parameters()} == {dtype}
+    kernels = [p for p in step.parameters() if p.ndim == 4]
+    assert all(k.is_contiguous(memory_format=torch.channels_last) for k in kernels)
+    assert unet.mid_block.resnets[0].conv1.weight is step.middle.resnets[0].conv1.weight
+
+
+def test_weights_stay_as_they_are_without_the_layout(double_unets):
+    unet = copy.deepcopy(double_unets["d"]).to(memory_format=torch.contiguous_format)
+    address = unet.conv_in.weight.data_ptr()
+    step = fold_unet(unet, random(1, 2, 12), Folds.only("time"))
+    assert all(p.is_contiguous() for p in step.parameters())
+    assert step.conv_in.weight.data_ptr() == address
