@@ -37,6 +37,11 @@ def download_folder() -> Path:
     return _paths(FOLDER)[0]
 
 
+def vae_folder() -> Path:
+    """Return the folder that a fetched VAE goes to: the first of `models/vae`."""
+    return _paths("vae")[0]
+
+
 def choices() -> list[str]:
     """Return what the loader offers: the catalogue (marked where a download is needed), bundled models first, files."""
     own = [name for name in dict.fromkeys(_files()) if catalog.lookup(name) is None]

@@ -65,6 +65,7 @@ def shared_model(
                 output=output,
                 folders=folders.search_folders(),
                 download_folder=folders.download_folder(),
+                vae_folder=folders.vae_folder(),
                 progress=progress,
             )
             types = choose_types(precision, parts.info.unet_parameters)
