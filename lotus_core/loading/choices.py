@@ -11,7 +11,9 @@ from urllib.parse import quote
 from ..errors import VerificationError
 from .catalog import models
 from .entry import CatalogEntry, LocalCheckpoint, RemoteFile
-from .store import Places, find, weights_under
+from .files import PROMPT_FILE
+from .published import SHARED_VAE
+from .store import PROMPT_FOLDER_SUFFIX, Places, find, weights_under
 
 State = Literal["bundled", "on disk", "download", "altered"]
 """altered: a file is there, and is not what its record says."""
@@ -68,6 +70,17 @@ def _choice(entry: CatalogEntry, places: Places, files: Sequence[Path]) -> Choic
     paths = (local.unet, local.vae, local.unet_config, local.vae_config, local.prompt_embeds)
     size = sum(path.stat().st_size for path in paths if path is not None)
     return Choice(entry, "bundled" if entry.layout == "bundled" else "on disk", local, size)
+
+
+def is_auxiliary(file: Path | str) -> bool:
+    """Return whether a file in a models folder serves other checkpoints and is none to choose.
+
+    These are fetched VAEs, text encoders and kept embeddings: a loader's list leaves them out.
+    """
+    path = Path(file)
+    name = path.name.lower()
+    in_encoder = any(folder.lower().endswith(PROMPT_FOLDER_SUFFIX) for folder in path.parts[:-1])
+    return in_encoder or name.endswith(".vae.safetensors") or name in (SHARED_VAE.filename, PROMPT_FILE)
 
 
 def name_of(label: str) -> str:

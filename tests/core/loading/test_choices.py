@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lotus_core.loading.catalog import SHARED_VAE, models, require
-from lotus_core.loading.choices import choices, name_of, properties_models
+from lotus_core.loading.choices import choices, is_auxiliary, name_of, properties_models
 from lotus_core.loading.lock import LockRecord, sha256_of, write_lock
 
 SINGLE = "lotus-depth-g-v1-0-fp16.safetensors"
@@ -99,3 +99,19 @@ def test_files_saved_as_a_frontend_is_told_are_found(entry, tmp_path: Path) -> N
 
 def test_a_bundled_checkpoint_is_offered_by_no_frontend() -> None:
     assert properties_models(require("lotus-tiny-depth-d")) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "auxiliary"),
+    [
+        ("lotus-depth-d-v1-0.vae.safetensors", True),
+        ("sub/vae-ft-mse-840000-ema-pruned.safetensors", True),
+        ("prompt_embeds.safetensors", True),
+        ("jingheya--lotus-depth-d-v1-0.prompt/text_encoder/model.safetensors", True),
+        ("lotus-depth-d-v1-0.safetensors", False),
+        ("lotus/lotus-normal-g-v1-1-fp16.safetensors", False),
+        ("my-own-vae.safetensors", False),
+    ],
+)
+def test_files_that_serve_others_are_none_to_choose(file: str, auxiliary: bool) -> None:
+    assert is_auxiliary(file) is auxiliary
