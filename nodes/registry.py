@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..lotus_core.inference.model import LotusModel, build_model
@@ -53,14 +55,19 @@ def shared_model(
         DownloadError: It could not be fetched.
     """
     source, _ = folders.resolve(choice)
-    embeds = None if prompt_embeds is None else hashlib.sha256(prompt_embeds.numpy().tobytes()).hexdigest()
-    key = (fingerprint(choice), precision, output, None if vae is None else id(vae), embeds)
+    vae_weights = None if vae is None else vae.get_sd()
+    settings = (
+        precision,
+        output,
+        _digest(vae_weights),
+        _digest(None if prompt_embeds is None else {"prompt": prompt_embeds}),
+    )
     with _lock:
-        model = _loaded.get(key)
+        model = _loaded.get((fingerprint(choice), *settings))
         if model is None:
             parts = load_parts(
                 source,
-                vae=None if vae is None else vae.get_sd(),
+                vae=vae_weights,
                 prompt_embeds=prompt_embeds,
                 output=output,
                 folders=folders.search_folders(),
@@ -72,8 +79,19 @@ def shared_model(
             model = build_model(
                 parts, lambda unet, codec: ComfyPlacement(unet, codec, types), (types.unet, types.vae)
             )
-            _loaded[key] = model
+            _loaded[(fingerprint(choice), *settings)] = model  # only now: a download has brought the files
             logger.info(
                 "Lotus: loaded %s (%s) from %s", model.info.name, model.info.output, model.info.source
             )
     return model
+
+
+def _digest(tensors: Mapping[str, Tensor] | None) -> str | None:
+    """Tell weights that came through a socket apart: by name, shape and the first numbers of each tensor."""
+    if tensors is None:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        first = tensor.detach().flatten()[:256].to("cpu", torch.float32)
+        digest.update(f"{name} {tuple(tensor.shape)}".encode() + first.numpy().tobytes())
+    return digest.hexdigest()
