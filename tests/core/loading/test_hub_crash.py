@@ -180,7 +180,9 @@ class TestFolders:
         (tmp_path / "file").write_text("no folder")
         answer = hub_client.run("ensure", NAME, folder=str(tmp_path / "file" / "models"))
         assert answer["error"] == "NotWritableError"
-        assert f"{tmp_path / 'file' / 'models'} cannot be written (found: Not a directory)" in answer["message"]
+        assert (
+            f"{tmp_path / 'file' / 'models'} cannot be written (found: Not a directory)" in answer["message"]
+        )
         assert "choose a folder that you may write to" in answer["message"]
 
     def test_a_folder_that_cannot_be_written(
