@@ -1,0 +1,1 @@
+"""Measurements of Lotus Geometry: `python -m benchmarks` lists them. None is part of the tests."""

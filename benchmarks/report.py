@@ -1,0 +1,81 @@
+"""Where a benchmark ran, its tables, and its JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks share."""
+    made = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=description)
+    made.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
+    made.add_argument("--json", type=Path, help="also write the results to this file")
+    return made
+
+
+def start(options: argparse.Namespace) -> dict[str, Any]:
+    """Set what all benchmarks set, and return a description of the machine and the versions."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.set_grad_enabled(False)
+    facts = {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "bf16": "amx" if "amx_bf16" in _flags() else "avx512" if "avx512_bf16" in _flags() else "none",
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "diffusers")},
+    }
+    if torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+    print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    return facts
+
+
+def processor() -> str:
+    """Return the processor's name with family, model and stepping where the system tells."""
+    info = _cpuinfo()
+    if not info:
+        return platform.processor() or platform.machine()
+    numbers = " ".join(f"{k} {info[k]}" for k in ("cpu family", "model", "stepping") if k in info)
+    return f"{info.get('model name', platform.machine())} ({numbers})"
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table in Markdown."""
+    cells = [[str(c) for c in columns], *([_text(c) for c in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    print(f"\n{title}\n\n" + "\n".join(lines), flush=True)
+
+
+def finish(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Write the results as JSON where that was asked for."""
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float):
+        return f"{cell:.3g}" if cell < 1e-3 or cell >= 1e3 else f"{cell:.2f}" if cell < 100 else f"{cell:.0f}"
+    return str(cell)
+
+
+def _flags() -> set[str]:
+    return set(_cpuinfo().get("flags", "").split())
+
+
+def _cpuinfo() -> dict[str, str]:
+    listing = Path("/proc/cpuinfo")
+    if not listing.is_file():
+        return {}
+    pairs = (line.partition(":") for line in listing.read_text().split("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
