@@ -47,3 +47,13 @@ def is_out_of_memory(error: BaseException) -> bool:
         return bool(is_oom(error))
     kind = mm.OOM_EXCEPTION
     return kind is not Exception and isinstance(error, kind)
+
+
+def lotus_prompt() -> torch.Tensor | None:
+    """Return the empty prompt's embedding that ComfyUI's own Lotus node carries, (1, 2, 1024); None without it."""
+    try:
+        from comfy_extras.nodes_lotus import LotusConditioning
+    except ImportError:
+        return None
+    conditioning = LotusConditioning.execute().result[0]
+    return conditioning[0][0].detach().to("cpu", torch.float32)

@@ -11,7 +11,7 @@ import folder_paths
 
 from ..lotus_core.loading import catalog
 from ..lotus_core.loading.catalog import CatalogEntry
-from ..lotus_core.loading.choices import Choice, name_of
+from ..lotus_core.loading.choices import Choice, is_auxiliary, name_of
 from ..lotus_core.loading.choices import choices as catalogue_choices
 
 FOLDER = "lotus"
@@ -44,7 +44,8 @@ def vae_folder() -> Path:
 
 def choices() -> list[str]:
     """Return what the loader offers: the catalogue (marked where a download is needed), bundled models first, files."""
-    own = [name for name in dict.fromkeys(_files()) if catalog.lookup(name) is None]
+    files = (name for name in dict.fromkeys(_files()) if not is_auxiliary(name))
+    own = [name for name in files if catalog.lookup(name) is None]
     return [*(choice.label for choice in _catalogue()), *own]
 
 
@@ -72,6 +73,11 @@ def weights_of(choice: str) -> list[Path]:
         return sorted(source.rglob("*.safetensors")) if source.is_dir() else [source]
     local = next((known.local for known in _catalogue() if known.entry == entry and known.entry.unet), None)
     return [] if local is None else [path for path in (local.unet, local.vae) if path is not None]
+
+
+def look_again() -> None:
+    """Forget what was seen on disk: a file has come."""
+    _looked.at = float("-inf")
 
 
 def _catalogue() -> tuple[Choice, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..lotus_core.inference.model import LotusModel, build_model
 from ..lotus_core.loading.checkpoint import load_parts
-from . import folders
+from . import compat, folders
 from .bridge import DownloadProgress, logger
 from .memory import ComfyPlacement, choose_types
 
@@ -69,6 +69,7 @@ def shared_model(
                 source,
                 vae=vae_weights,
                 prompt_embeds=prompt_embeds,
+                spare_prompt=compat.lotus_prompt(),
                 output=output,
                 folders=folders.search_folders(),
                 download_folder=folders.download_folder(),
@@ -79,6 +80,7 @@ def shared_model(
             model = build_model(
                 parts, lambda unet, codec: ComfyPlacement(unet, codec, types), (types.unet, types.vae)
             )
+            folders.look_again()
             _loaded[(fingerprint(choice), *settings)] = model  # only now: a download has brought the files
             logger.info(
                 "Lotus: loaded %s (%s) from %s", model.info.name, model.info.output, model.info.source

@@ -7,9 +7,33 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 BUNDLED = Path(__file__).parents[1] / "lotus_core" / "data" / "lotus-tiny"
+
+
+def published_files() -> dict[str, bytes]:
+    """Files of a repository laid out as a published one: the bundled depth model, with a prompt 1024 wide.
+
+    There is no prompt embedding among them, as in the published ones.
+    """
+    source = BUNDLED / "lotus-tiny-depth-d" / "unet"
+    weights = load_file(source / "diffusion_pytorch_model.safetensors")
+    generator = torch.Generator().manual_seed(2)
+    for key, tensor in weights.items():
+        if key.endswith(("attn2.to_k.weight", "attn2.to_v.weight")):
+            wide = torch.randn((tensor.shape[0], 1024), generator=generator) * 0.01
+            weights[key] = wide.to(tensor.dtype)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8")) | {"cross_attention_dim": 1024}
+    vae = BUNDLED / "vae"
+    return {
+        "unet/diffusion_pytorch_model.safetensors": save(weights),
+        "unet/config.json": json.dumps(config).encode(),
+        "vae/diffusion_pytorch_model.safetensors": (
+            BUNDLED / "vae" / "diffusion_pytorch_model.safetensors"
+        ).read_bytes(),
+        "vae/config.json": (vae / "config.json").read_bytes(),
+    }
 
 
 def write_generative_depth(folder: Path, noise_gain: float = 0.15) -> Path:

@@ -56,6 +56,7 @@ def load_parts(
     *,
     vae: VaeSource | None = None,
     prompt_embeds: Tensor | None = None,
+    spare_prompt: Tensor | None = None,
     output: str | None = None,
     revision: str | None = None,
     folders: Sequence[Folder] | None = None,
@@ -70,6 +71,8 @@ def load_parts(
             or LDM's keys.
         vae: VAE to use in place of the checkpoint's own: a file, a diffusers VAE folder, or a state dict.
         prompt_embeds: (1, T, C) embedding of the empty prompt, in place of the checkpoint's own.
+        spare_prompt: (1, T, C) embedding of the empty prompt for a checkpoint that has neither one nor a text
+            encoder beside it, so that none need be fetched; left alone if its width is another.
         output: "depth", "disparity" or "normal", where neither catalogue nor name says it.
         revision: Commit, tag or branch of a Hub repository.
         folders: Folders in which files are looked for, before LOTUS_HOME and the Hub's cache.
@@ -99,7 +102,7 @@ def load_parts(
     loaded_vae, vae_source = _load_vae(located, unet_file, vae, places, progress)
     width = unet_file.architecture.cross_attention_dim
     embeds = (
-        _own_prompt(located, width, places, progress)
+        _own_prompt(located, width, places, progress, spare_prompt)
         if prompt_embeds is None
         else require_width(prompt_embeds, width)
     )
@@ -201,8 +204,17 @@ def _own_vae(located: Located, unet: UNetFile, places: Places, progress: Progres
         ) from error
 
 
-def _own_prompt(located: Located, width: int, places: Places, progress: Progress | None) -> Tensor:
+def _own_prompt(
+    located: Located, width: int, places: Places, progress: Progress | None, spare: Tensor | None
+) -> Tensor:
     files = located.files
+    if (
+        files.prompt_embeds is None
+        and files.text_encoder is None
+        and spare is not None
+        and spare.shape[-1] == width
+    ):
+        return require_width(spare, width)
     lender = located.entry or _any_published()
     if lender is not None and lender.mode is not None and width != SD2_CONTEXT:
         lender = None  # a file of another width under a catalogue name: the catalogue's text encoder cannot be its own
