@@ -253,9 +253,7 @@ def build_model(
     """
     digests = vae_digests(parts.vae)
     widths = Widths(
-        vae=int(parts.vae.config["block_out_channels"][0]),
-        unet=int(parts.unet.config["block_out_channels"][0]),
-        unet_heads=_first(parts.unet.config["attention_head_dim"]),
+        vae=tuple(parts.vae.config["block_out_channels"]), unet=tuple(parts.unet.config["block_out_channels"])
     )
     unet = fold_unet(_widened(parts.unet, compute[0]), parts.prompt_embeds, folds)
     codec = fold_vae(_widened(parts.vae, compute[1]), folds)
@@ -299,7 +297,3 @@ def vae_digests(vae: nn.Module) -> VaeDigests:
         half.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         half.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().data)
     return VaeDigests(hashes["encoder"].hexdigest(), hashes["decoder"].hexdigest())
-
-
-def _first(value: object) -> int:
-    return int(value[0]) if isinstance(value, (list, tuple)) else int(value)  # type: ignore[arg-type]

@@ -37,6 +37,10 @@ class Placement(Protocol):
         """Bytes that activations may take on `device` now, with the weights in place."""
         ...
 
+    def obtainable_memory(self) -> int:
+        """Bytes that activations could take on `device` if all that may leave it left: other models, weights."""
+        ...
+
     def check_interrupt(self) -> None:
         """Raise the host's own exception if the user has asked to stop; else do nothing."""
         ...
@@ -91,13 +95,18 @@ class TorchPlacement:
             module.to(usual)
 
     def free_memory(self) -> int:
-        """Bytes free on the device (CUDA), or available to this process (elsewhere)."""
+        """Bytes free on the device where it says so, else available to this process."""
         import torch
 
-        if self._device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self._device)
-            return free + torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return available_ram()
+        module = torch.get_device_module(self._device)
+        if not hasattr(module, "mem_get_info"):
+            return available_ram()
+        free, _ = module.mem_get_info(self._device)
+        return free + module.memory_reserved(self._device) - module.memory_allocated(self._device)
+
+    def obtainable_memory(self) -> int:
+        """Bytes free: nothing is moved away for the sake of activations."""
+        return self.free_memory()
 
     def check_interrupt(self) -> None:
         """Do nothing: a script is stopped by KeyboardInterrupt."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..conventions import NormalConvention, Task
 from ..errors import OptionError
-from .chunks import chunks_of, retry_smaller
+from .chunks import map_chunks
 from .ensemble import merge_depths, merge_normals
 from .image import check_images, resize_map, working_size
 from .model import LotusModel, initial_noise
@@ -86,10 +86,13 @@ class Run:
             MemoryLimitError: Not even one picture fits.
         """
         stages = [Stages(model) for model in self.models]
-        for images in chunks_of(self.images, self.models, self.size, self.options.batch_size):
-            yield from retry_smaller(
-                images, lambda part: self._chunk(stages, part), self.models[0], self.size
-            )
+        yield from map_chunks(
+            self.images,
+            lambda part: self._chunk(stages, part),
+            self.models,
+            self.size,
+            self.options.batch_size,
+        )
 
     def _chunk(self, stages: Sequence[Stages], images: Tensor) -> list[Tensor]:
         first = self.models[0]

@@ -82,16 +82,29 @@ class FakePlacement:
     def free_memory(self):
         return self.free
 
+    def obtainable_memory(self):
+        return self.free
+
     def check_interrupt(self):
         self.checks += 1
 
 
-def passing_model(mode="d", output="depth", *, gain=0.0, codec=None, placement=None, digests=("e", "d"), **changes):
+def passing_model(
+    mode="d",
+    output="depth",
+    *,
+    gain=0.0,
+    codec=None,
+    placement=None,
+    digests=("e", "d"),
+    widths=None,
+    **changes,
+):
     return LotusModel(
         info(mode, output, **changes),
         Passing(gain),
         codec or BlockCodec(),
         placement or FakePlacement(),
-        Widths(vae=8, unet=8, unet_heads=1),
+        widths or Widths(vae=(8, 8), unet=(8, 8)),
         VaeDigests(*digests),
     )

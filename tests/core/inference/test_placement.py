@@ -2,10 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lotus_core.inference.memory import FIXED_BYTES, Widths, activation_bytes, fitting_batch
 from lotus_core.inference.placement import TorchPlacement, available_ram
-
-SD2 = Widths(vae=128, unet=320, unet_heads=5)
 
 
 def placed(dtype=torch.float16):
@@ -41,20 +38,6 @@ def test_free_memory_is_what_the_machine_has():
     assert available_ram() > 2**20
 
 
-def test_memory_grows_with_the_batch_the_size_and_the_type():
-    base = activation_bytes("decode", SD2, 1, 96, 96, 2)
-    assert activation_bytes("decode", SD2, 2, 96, 96, 2) - FIXED_BYTES == 2 * (base - FIXED_BYTES)
-    assert activation_bytes("decode", SD2, 1, 192, 96, 2) - FIXED_BYTES == 2 * (base - FIXED_BYTES)
-    assert activation_bytes("decode", SD2, 1, 96, 96, 4) - FIXED_BYTES == 2 * (base - FIXED_BYTES)
-
-
-def test_a_batch_fits_into_what_is_free():
-    for free_gb in (1, 2, 4, 8, 24):
-        count = fitting_batch(SD2, 96, 96, (2, 2), free_gb * 2**30, 64)
-        needed = activation_bytes("decode", SD2, count, 96, 96, 2)
-        assert count == 1 or needed <= free_gb * 2**30
-
-
-def test_at_least_one_picture_is_tried_and_never_more_than_there_are():
-    assert fitting_batch(SD2, 96, 96, (2, 2), 0, 5) == 1
-    assert fitting_batch(SD2, 96, 96, (2, 2), 2**45, 5) == 5
+def test_plain_torch_moves_nothing_away_for_activations():
+    placement, *_ = placed()
+    assert placement.obtainable_memory() == pytest.approx(placement.free_memory(), rel=0.2)
