@@ -49,6 +49,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return kind is not Exception and isinstance(error, kind)
 
 
+def free_memory(patcher: comfy.model_patcher.ModelPatcher, device: torch.device) -> int:
+    """Return the bytes that can be used on a device now; with dynamic VRAM, weights that yield by themselves too."""
+    of_patcher = getattr(patcher, "get_free_memory", None)
+    return int(mm.get_free_memory(device) if of_patcher is None else of_patcher(device))
+
+
 def lotus_prompt() -> torch.Tensor | None:
     """Return the empty prompt's embedding that ComfyUI's own Lotus node carries, (1, 2, 1024); None without it."""
     try:

@@ -8,63 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management as mm
-import comfy.ops
 import torch
 from torch import nn
 
 from ..lotus_core.conventions import Part
-from ..lotus_core.errors import ArchitectureError, OptionError
+from ..lotus_core.errors import OptionError
+from ..lotus_core.inference.model import LotusModel
 from . import compat
+from .adopt import Managed, adopt, store
 
-_OPS = comfy.ops.manual_cast
-_ADOPTED: dict[type[nn.Module], Any] = {
-    nn.Linear: _OPS.Linear,
-    nn.Conv2d: _OPS.Conv2d,
-    nn.GroupNorm: _OPS.GroupNorm,
-    nn.LayerNorm: _OPS.LayerNorm,
-}
-
-
-def adopt(net: nn.Module) -> None:
-    """Turn every layer of a network, in place, into ComfyUI's layer of the same kind.
-
-    Such a layer casts its weights to its input's device and type when it runs, so that ComfyUI may leave it
-    behind, stream it or take it away.
-
-    Raises:
-        ArchitectureError: A layer with parameters that ComfyUI has no counterpart for.
-    """
-    left: list[str] = []
-    for name, module in net.named_modules():
-        counterpart = _ADOPTED.get(type(module))
-        if counterpart is not None:
-            module.__class__ = counterpart
-            for functions in ("weight_function", "bias_function"):
-                setattr(module, functions, [])  # the class's own lists would be shared by all layers
-        elif (
-            type(module) not in _ADOPTED.values() and next(module.parameters(recurse=False), None) is not None
-        ):
-            left.append(f"{name} ({type(module).__name__})")
-    if left:
-        raise ArchitectureError(
-            "ComfyUI cannot manage this network",
-            found=", ".join(left[:4]),
-            remedy="use an unmodified Lotus checkpoint",
-        )
-
-
-class Managed(nn.Module):
-    """Holds a network one level down, with the attributes that ComfyUI sets and reads on a model."""
-
-    def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.net = net
-        self.manual_cast_dtype = dtype
-        self.device = torch.device("cpu")
-
-    def get_dtype(self) -> torch.dtype:
-        """Return the type in which the network computes."""
-        return self.manual_cast_dtype
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -80,9 +33,6 @@ class Types:
     unet_stored: torch.dtype
     unet: torch.dtype
     vae: torch.dtype
-
-
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def choose_types(precision: str, parameters: int) -> Types:
@@ -112,23 +62,32 @@ class ComfyPlacement:
 
     Args:
         unet: The one-step UNet; adopted in place.
-        codec: The latent codec; adopted in place.
+        codec: The latent codec; adopted in place, unless `vae_patcher` is given.
         types: Types in which they are kept and compute.
+        vae_patcher: The patcher of a codec that another model has too.
 
     Attributes:
         patcher: ComfyUI's handle on the UNet.
         vae_patcher: ComfyUI's handle on the VAE.
+
+    Raises:
+        ArchitectureError: A layer that ComfyUI cannot manage.
     """
 
-    def __init__(self, unet: nn.Module, codec: nn.Module, types: Types) -> None:
+    def __init__(self, unet: nn.Module, codec: nn.Module, types: Types, vae_patcher: Any = None) -> None:
         self._dtypes: dict[Part, torch.dtype] = {"unet": types.unet, "vae": types.vae}
         self._device: torch.device = mm.get_torch_device()
-        self.patcher = self._patcher(unet.to(types.unet_stored), types.unet, mm.unet_offload_device())
-        self.vae_patcher = self._patcher(codec.to(types.vae), types.vae, mm.vae_offload_device())
+        self.patcher = self._adopted(unet, types.unet_stored, types.unet, mm.unet_offload_device())
+        if vae_patcher is None:
+            vae_patcher = self._adopted(codec, types.vae, types.vae, mm.vae_offload_device())
+        self.vae_patcher = vae_patcher
 
-    def _patcher(self, net: nn.Module, dtype: torch.dtype, offload: torch.device) -> Any:
+    def _adopted(
+        self, net: nn.Module, stored: torch.dtype, computed: torch.dtype, offload: torch.device
+    ) -> Any:
         adopt(net)
-        managed = Managed(net.eval().requires_grad_(False), dtype)
+        store(net, stored, computed)
+        managed = Managed(net.eval().requires_grad_(False), computed)
         compat.note_stored_types(managed)
         return compat.patcher_class()(managed, load_device=self._device, offload_device=offload)
 
@@ -143,15 +102,76 @@ class ComfyPlacement:
 
     @contextmanager
     def active(self, part: Part, memory_required: int, dtype: torch.dtype) -> Iterator[None]:
-        """Have ComfyUI load a part, with room for its activations; layers cast to the input's type by themselves."""
+        """Have ComfyUI load a part, with room for its activations; layers cast to the input's type by themselves.
+
+        After an error for lack of memory, what the device's allocator holds unused is given back.
+        """
         patcher = self.patcher if part == "unet" else self.vae_patcher
         mm.load_models_gpu([patcher], memory_required=memory_required)
-        yield
+        try:
+            yield
+        except Exception as error:
+            if compat.is_out_of_memory(error):
+                mm.soft_empty_cache()
+            raise
 
     def free_memory(self) -> int:
-        """Bytes that ComfyUI counts as free on the device now."""
-        return int(mm.get_free_memory(self._device))
+        """Bytes free on the device once the larger part that is not on it is there, without moving other models."""
+        free = compat.free_memory(self.patcher, self._device)
+        if mm.is_device_cpu(self._device):
+            return free
+        missing = max(p.model_size() - p.loaded_size() for p in (self.patcher, self.vae_patcher))
+        return max(0, free - missing)
+
+    def obtainable_memory(self) -> int:
+        """Bytes free if every model left the device; ComfyUI then streams our weights to it layer by layer."""
+        free = int(mm.get_free_memory(self._device))
+        if mm.is_device_cpu(self._device):
+            return free
+        loaded = (entry for entry in mm.current_loaded_models if entry.model is not None)
+        return free + sum(entry.model_loaded_memory() for entry in loaded if entry.device == self._device)
 
     def check_interrupt(self) -> None:
         """Raise ComfyUI's exception if the user pressed Cancel."""
         mm.throw_exception_if_processing_interrupted()
+
+
+@dataclass(frozen=True)
+class ManagedLotusModel(LotusModel):
+    """A LOTUS_MODEL: a Lotus model whose weights ComfyUI can find, count and take away.
+
+    Attributes:
+        placement: Where ComfyUI puts its parts.
+        weights: What its weights were made of; models with equal ones share one copy.
+    """
+
+    placement: ComfyPlacement
+    weights: tuple[object, ...] = ()
+
+    @classmethod
+    def of(cls, model: LotusModel, weights: tuple[object, ...]) -> ManagedLotusModel:
+        """Return a model that was built for a `ComfyPlacement`, with its handles.
+
+        Raises:
+            TypeError: A model with another placement.
+        """
+        placement = model.placement
+        if not isinstance(placement, ComfyPlacement):
+            raise TypeError(f"{model.info.name} is not placed by ComfyUI but by {type(placement).__name__}")
+        return cls(
+            model.info, model.unet, model.vae, placement, model.widths, model.vae_digests, weights=weights
+        )
+
+    @property
+    def patcher(self) -> Any:
+        """ComfyUI's handle on the UNet; ComfyUI looks for an attribute of this name in node outputs."""
+        return self.placement.patcher
+
+    @property
+    def vae_patcher(self) -> Any:
+        """ComfyUI's handle on the VAE."""
+        return self.placement.vae_patcher
+
+    def get_models(self) -> list[Any]:
+        """Return both handles: newer versions ask an output for all the models that a prompt uses."""
+        return [self.patcher, self.vae_patcher]

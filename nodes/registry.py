@@ -6,19 +6,20 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..lotus_core.inference.model import LotusModel, build_model
-from ..lotus_core.loading.checkpoint import load_parts
+from ..lotus_core.inference.model import build_model
+from ..lotus_core.loading.checkpoint import LoadedParts, load_parts
 from . import compat, folders
 from .bridge import DownloadProgress, logger
-from .memory import ComfyPlacement, choose_types
+from .memory import ComfyPlacement, ManagedLotusModel, choose_types
 
 _lock = threading.Lock()
-_loaded: weakref.WeakValueDictionary[tuple[object, ...], LotusModel] = weakref.WeakValueDictionary()
+_loaded: weakref.WeakValueDictionary[tuple[object, ...], ManagedLotusModel] = weakref.WeakValueDictionary()
 
 
 def fingerprint(choice: str) -> str:
@@ -37,7 +38,7 @@ def shared_model(
     vae: Any,
     prompt_embeds: Tensor | None,
     progress: DownloadProgress,
-) -> LotusModel:
+) -> ManagedLotusModel:
     """Return the model of a choice, loaded at most once for the same files and settings.
 
     The caller keeps it alive: ComfyUI's cache of node outputs, as a rule. When the last one lets go, it is freed.
@@ -56,14 +57,9 @@ def shared_model(
     """
     source, _ = folders.resolve(choice)
     vae_weights = None if vae is None else vae.get_sd()
-    settings = (
-        precision,
-        output,
-        _digest(vae_weights),
-        _digest(None if prompt_embeds is None else {"prompt": prompt_embeds}),
-    )
+    given = (_digest(vae_weights), _digest(None if prompt_embeds is None else {"prompt": prompt_embeds}))
     with _lock:
-        model = _loaded.get((fingerprint(choice), *settings))
+        model = _loaded.get((fingerprint(choice), precision, output, *given))
         if model is None:
             parts = load_parts(
                 source,
@@ -76,15 +72,30 @@ def shared_model(
                 vae_folder=folders.vae_folder(),
                 progress=progress,
             )
-            types = choose_types(precision, parts.info.unet_parameters)
-            model = build_model(
-                parts, lambda unet, codec: ComfyPlacement(unet, codec, types), (types.unet, types.vae)
-            )
             folders.look_again()
-            _loaded[(fingerprint(choice), *settings)] = model  # only now: a download has brought the files
-            logger.info(
-                "Lotus: loaded %s (%s) from %s", model.info.name, model.info.output, model.info.source
-            )
+            stamp = fingerprint(choice)  # only now: a download has brought the files
+            model = _placed(parts, precision, (stamp, *given))
+            _loaded[(stamp, precision, output, *given)] = model
+    return model
+
+
+def _placed(parts: LoadedParts, precision: str, origin: tuple[object, ...]) -> ManagedLotusModel:
+    """Return a model of loaded parts, on weights that another model holds already where there is one."""
+    types = choose_types(precision, parts.info.unet_parameters)
+    weights = (*origin, types)
+    alive = list(_loaded.values())
+    twin = next((model for model in alive if model.weights == weights), None)
+    if twin is not None:  # the same file under another name for its precision or its output
+        return replace(twin, info=parts.info)
+    siblings = [model for model in alive if model.placement.dtype("vae") == types.vae]
+
+    def place(unet: nn.Module, codec: nn.Module) -> ComfyPlacement:
+        lender = next((model.vae_patcher for model in siblings if model.vae is codec), None)
+        return ComfyPlacement(unet, codec, types, lender)
+
+    built = build_model(parts, place, (types.unet, types.vae), siblings=siblings)
+    model = ManagedLotusModel.of(built, weights)
+    logger.info("Lotus: loaded %s (%s) from %s", model.info.name, model.info.output, model.info.source)
     return model
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import threading
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -233,7 +235,22 @@ def load_model(
     parts = load_parts(
         source, vae=vae, prompt_embeds=prompt_embeds, output=output, revision=revision, progress=progress
     )
-    return build_model(parts, lambda unet, codec: TorchPlacement(unet, codec, target, *dtypes), dtypes)
+    with _alive_lock:
+        alike = [
+            model
+            for model in _alive
+            if (model.placement.device, model.placement.dtype("vae")) == (target, dtypes[1])
+        ]
+        model = build_model(
+            parts, lambda unet, codec: TorchPlacement(unet, codec, target, *dtypes), dtypes, siblings=alike
+        )
+        _alive.add(model)
+    return model
+
+
+_alive: weakref.WeakSet[LotusModel] = weakref.WeakSet()
+"""Models that `load_model` made and that are still in use: the next one may share their VAE."""
+_alive_lock = threading.Lock()
 
 
 def build_model(
@@ -241,6 +258,8 @@ def build_model(
     place: PlacementFactory,
     compute: tuple[torch.dtype, torch.dtype],
     folds: Folds | None = None,
+    *,
+    siblings: Iterable[LotusModel] = (),
 ) -> LotusModel:
     """Return a model made of loaded parts, folded for its one step and placed by a host.
 
@@ -250,13 +269,16 @@ def build_model(
         compute: Types in which the UNet and the VAE will compute. Weights stored in a narrower one are widened
             first, so that the folded constants keep their digits.
         folds: Which exact rewritings to apply; None for all, `Folds.none()` for none.
+        siblings: Models on the same device whose VAE computes in the same type: one with the same VAE lends it, so
+            that two checkpoints of a family hold one copy.
     """
     digests = vae_digests(parts.vae)
     widths = Widths(
         vae=tuple(parts.vae.config["block_out_channels"]), unet=tuple(parts.unet.config["block_out_channels"])
     )
     unet = fold_unet(_widened(parts.unet, compute[0]), parts.prompt_embeds, folds)
-    codec = fold_vae(_widened(parts.vae, compute[1]), folds)
+    codec = next((model.vae for model in siblings if model.vae_digests == digests), None)
+    codec = fold_vae(_widened(parts.vae, compute[1]), folds) if codec is None else codec
     return LotusModel(parts.info, unet, codec, place(unet, codec), widths, digests)
 
 
@@ -264,7 +286,9 @@ def _widened(module: Module, dtype: torch.dtype) -> Module:
     stored = next(module.parameters()).dtype
     if torch.promote_types(stored, dtype) == stored:
         return module
-    nn.Module.to(module, dtype)  # in place; diffusers' own .to() warns of modules to keep in fp32: there are none
+    nn.Module.to(
+        module, dtype
+    )  # in place; diffusers' own .to() warns of modules to keep in fp32: there are none
     return module
 
 

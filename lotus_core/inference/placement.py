@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -82,17 +84,21 @@ class TorchPlacement:
 
     @contextmanager
     def active(self, part: Part, memory_required: int, dtype: torch.dtype) -> Iterator[None]:
-        """Cast the part for the time being if another type than its own is asked for; it is in place already."""
+        """Cast the part for the time being if another type than its own is asked for; it is in place already.
+
+        One thread computes with a part at a time: another model may share it.
+        """
         usual = self._dtypes[part]
         module = self._modules[part]
-        if dtype == usual:
-            yield
-            return
-        module.to(dtype)
-        try:
-            yield
-        finally:
-            module.to(usual)
+        with _lock_of(module):
+            if dtype == usual:
+                yield
+                return
+            module.to(dtype)
+            try:
+                yield
+            finally:
+                module.to(usual)
 
     def free_memory(self) -> int:
         """Bytes free on the device where it says so, else available to this process."""
@@ -110,6 +116,13 @@ class TorchPlacement:
 
     def check_interrupt(self) -> None:
         """Do nothing: a script is stopped by KeyboardInterrupt."""
+
+
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+
+
+def _lock_of(module: nn.Module) -> threading.RLock:
+    return _locks.setdefault(module, threading.RLock())
 
 
 def available_ram() -> int:
