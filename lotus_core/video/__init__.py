@@ -1,0 +1,1 @@
+"""Clips: maps that are stable in time, from frames that arrive one after the other."""

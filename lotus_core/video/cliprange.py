@@ -1,0 +1,63 @@
+"""One range for a whole clip, so that a hint or colour map does not flicker.
+
+Of every frame a row of evenly spaced quantiles is kept. A correction is affine and keeps their order, so that the
+percentiles of the corrected clip follow from the rows alone: two passes, of which the second already
+knows the range.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from ..rendering.ranges import PERCENTILES, ValueRange
+from .stabilize import Corrections
+
+_QUANTILES: Final = 129
+_SAMPLES: Final = 2**15  # pixels per frame that the quantiles between the extremes are taken from
+
+
+class ClipRange:
+    """Collects what the range of a clip needs: 129 numbers per frame."""
+
+    def __init__(self) -> None:
+        self._rows: list[Tensor] = []
+
+    def push(self, values: Tensor) -> None:
+        """Take note of a frame's map, (H, W) float, before its correction. Its extremes are kept exactly."""
+        flat = values.detach().float().cpu().flatten()
+        low, high = flat.aminmax()
+        thin = flat[:: max(1, len(flat) // _SAMPLES)].sort().values
+        row = thin[torch.linspace(0, len(thin) - 1, _QUANTILES).round().long()].clone()
+        row[0], row[-1] = low, high
+        self._rows.append(row)
+
+    def range(self, corrections: Corrections, percentiles: tuple[float, float] = PERCENTILES) -> ValueRange:
+        """Return the range between two percentiles of the corrected clip, (1,) each.
+
+        Args:
+            corrections: Of all frames pushed so far.
+            percentiles: Lower and upper; (0, 100) are the exact minimum and maximum.
+        """
+        rows = torch.stack(self._rows)
+        pooled = rows * corrections.scale[:, None] + corrections.shift[:, None]
+        low, high = percentiles
+        if (low, high) == (0.0, 100.0):
+            ends = pooled.min(), pooled.max()
+        else:
+            ordered = pooled.flatten().sort().values
+            at = torch.tensor([low, high]) / 100.0 * (len(ordered) - 1)
+            ends = tuple(ordered[at.round().long()])
+        if ends[0] == ends[1]:
+            ends = pooled.min(), pooled.max()
+        return ValueRange(ends[0].reshape(1), ends[1].reshape(1))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all rows, for `restore`."""
+        return {"quantiles": torch.stack(self._rows)} if self._rows else {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on where another collector's `state` was taken."""
+        self._rows = list(state["quantiles"]) if "quantiles" in state else []
