@@ -39,7 +39,21 @@ _HOME = {
     "ModelInfo": "types",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = [
+    "DepthPrediction",
+    "InferenceOptions",
+    "JointPrediction",
+    "LotusModel",
+    "ModelInfo",
+    "NormalPrediction",
+    "Reconstruction",
+    "__version__",
+    "load_model",
+    "predict_depth",
+    "predict_joint",
+    "predict_normals",
+    "reconstruct",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -21,7 +21,7 @@ from .latent_codec import Codec
 from .memory import Stage, Widths, activation_bytes
 from .one_step import OneStep
 from .placement import Placement, TorchPlacement
-from .precision import choose_precision
+from .precision import Precision, choose_precision
 
 if TYPE_CHECKING:
     from ..loading.checkpoint import LoadedParts
@@ -203,7 +203,7 @@ def initial_noise(shape: tuple[int, ...] | torch.Size, seed: int) -> Tensor:
 def load_model(
     source: str | Path,
     *,
-    precision: str = "auto",
+    precision: Precision = "auto",
     device: str | torch.device = "auto",
     vae: str | Path | None = None,
     prompt_embeds: Tensor | None = None,

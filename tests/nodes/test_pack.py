@@ -233,7 +233,9 @@ def test_an_unknown_checkpoint_is_refused_before_the_run_with_the_nearest_names(
 
 
 def test_a_name_with_its_download_mark_means_the_same_checkpoint(server):
-    prompt_id = server.api.submit(graph(server, "LotusGeoDepth", {"lotus_model": DEPTH + " [download 1.0 GB]"}))
+    prompt_id = server.api.submit(
+        graph(server, "LotusGeoDepth", {"lotus_model": DEPTH + " [download 1.0 GB]"})
+    )
     assert server.api.wait(prompt_id).error is None
 
 

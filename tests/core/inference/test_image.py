@@ -105,7 +105,9 @@ class TestCheckImages:
 
 
 class TestToNetwork:
-    @pytest.mark.parametrize(("name", "case", "resolution"), [("native", "native_r0", 0), ("small", "small_up128", 128)])
+    @pytest.mark.parametrize(
+        ("name", "case", "resolution"), [("native", "native_r0", 0), ("small", "small_up128", 128)]
+    )
     def test_matches_the_reference(self, name, case, resolution):
         pixels = np.asarray(Image.open(GOLDEN / "golden" / "inputs" / f"{name}.png").convert("RGB"))
         expected = torch.from_numpy(np.load(GOLDEN / "golden" / "pipe" / case / "input.npz")["resized"])
@@ -160,7 +162,9 @@ class TestResizeMap:
 
     def test_nearest_doubles_by_repeating(self):
         maps = torch.tensor([[[[0.0, 1.0]]]])
-        assert resize_map(maps, 2, 4, "nearest-exact").tolist() == [[[[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]]]
+        assert resize_map(maps, 2, 4, "nearest-exact").tolist() == [
+            [[[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]]
+        ]
 
     def test_bilinear_places_quarter_steps(self):
         maps = torch.tensor([[[[0.0, 1.0]]]])

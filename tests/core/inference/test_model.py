@@ -20,7 +20,9 @@ def models():
             precision="fp32",
             device="cpu",
             output="depth",
-            prompt_embeds=torch.from_numpy(np.load(GOLDEN / "golden/pipe/native_r0/input.npz")["prompt_embeds"]),
+            prompt_embeds=torch.from_numpy(
+                np.load(GOLDEN / "golden/pipe/native_r0/input.npz")["prompt_embeds"]
+            ),
         )
         for mode in "dg"
     }
@@ -100,7 +102,9 @@ def test_results_are_fp32_whatever_the_compute_type():
 def test_depth_kind_and_normals_are_told_apart():
     assert passing_model(output="disparity").depth_kind() == "disparity"
     passing_model(output="normal").require_normals()
-    with pytest.raises(ModelTaskError, match=r"needs a depth or disparity model \(found: test-normal-d, which"):
+    with pytest.raises(
+        ModelTaskError, match=r"needs a depth or disparity model \(found: test-normal-d, which"
+    ):
         passing_model(output="normal").depth_kind()
 
 

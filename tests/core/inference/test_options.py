@@ -19,7 +19,9 @@ def test_resolutions_from_16_to_8192_and_0_are_taken(resolution):
 
 @pytest.mark.parametrize("resolution", [-1, 15, 8193, 768.0, True])
 def test_other_resolutions_are_refused(resolution):
-    with pytest.raises(OptionError, match=r"resolution must be 0 \(the image's own size\) or 16 to 8192 pixels"):
+    with pytest.raises(
+        OptionError, match=r"resolution must be 0 \(the image's own size\) or 16 to 8192 pixels"
+    ):
         InferenceOptions(resolution=resolution)
 
 

@@ -117,7 +117,9 @@ def test_a_normal_ensemble_states_degrees():
 
 
 def test_an_ensemble_of_a_discriminative_model_is_refused():
-    with pytest.raises(OptionError, match=r"ensemble_size must be 1 for test-depth-d: a discriminative model"):
+    with pytest.raises(
+        OptionError, match=r"ensemble_size must be 1 for test-depth-d: a discriminative model"
+    ):
         predict_depth(passing_model(), flat(0.5), InferenceOptions(ensemble_size=2))
 
 
@@ -136,7 +138,9 @@ def test_joint_equals_depth_and_normal_run_apart():
 
 def test_joint_encodes_once_when_the_encoders_are_the_same():
     first, second = BlockCodec(), BlockCodec()
-    predict_joint(passing_model(codec=first), passing_model(output="normal", codec=second), flat(0.5, batch=2))
+    predict_joint(
+        passing_model(codec=first), passing_model(output="normal", codec=second), flat(0.5, batch=2)
+    )
     assert (first.encoded, second.encoded) == (2, 0)
 
 
@@ -159,7 +163,10 @@ def test_joint_at_two_default_resolutions_works_at_the_depth_models():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: predict_depth(passing_model(output="normal"), flat(0.5)), "needs a depth or disparity model"),
+        (
+            lambda: predict_depth(passing_model(output="normal"), flat(0.5)),
+            "needs a depth or disparity model",
+        ),
         (lambda: predict_normals(passing_model(), flat(0.5)), "needs a normal model"),
         (lambda: predict_joint(passing_model(output="normal"), passing_model(), flat(0.5)), "needs a depth"),
     ],
