@@ -35,7 +35,7 @@ class Networks:
         """Return a twin whose convolution weights are copied into another memory layout; the rest is shared."""
         other = self.twin()
         for module in (other.unet, other.vae):
-            nn.Module.to(module, memory_format=memory_format)
+            module.to(memory_format=memory_format)
         return other
 
 
@@ -49,7 +49,7 @@ def full_size(mode: str = "d", seed: int = 0) -> Networks:
 
 def unet_on_meta(mode: str = "d") -> Any:
     """Return a UNet of 867.6 M parameters without storage."""
-    from diffusers import UNet2DConditionModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     sizes: dict[str, Any] = {
         "block_out_channels": (320, 640, 1280, 1280),
@@ -67,7 +67,7 @@ def unet_on_meta(mode: str = "d") -> Any:
 
 def vae_on_meta() -> Any:
     """Return an autoencoder of 83.7 M parameters without storage."""
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     sizes: dict[str, Any] = {
         "block_out_channels": (128, 256, 512, 512),

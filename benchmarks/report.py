@@ -23,9 +23,7 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
 
 def start(options: argparse.Namespace) -> dict[str, Any]:
     """Set what all benchmarks set, and return a description of the machine and the versions."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    torch.set_grad_enabled(False)
+    prepare(options)
     facts = {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -37,6 +35,28 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
         facts["gpu"] = torch.cuda.get_device_name()
     print(", ".join(f"{key} {value}" for key, value in facts.items()))
     return facts
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Set the number of threads, and switch gradients off."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.set_grad_enabled(False)
+
+
+def status_mib(field: str) -> float:
+    """Return a field of this process's /proc status in MiB: VmRSS (resident now) or VmHWM (its peak).
+
+    Raises:
+        SystemExit: A system without /proc.
+    """
+    listing = Path("/proc/self/status")
+    if not listing.is_file():
+        raise SystemExit("memory is read from /proc/self/status: run this on Linux")
+    for line in listing.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit(f"/proc/self/status has no {field}")
 
 
 def processor() -> str:
