@@ -28,6 +28,12 @@ MAX_SD = 0.3
 MAX_SHIFT_SD = 0.5
 """Standard deviation of ln((shift + median) / f) above which the shift is the prior's rather than the picture's."""
 
+MAX_ROUGHNESS = 0.7
+"""Share of pixels without a slope above which a map counts as constant up to its noise."""
+
+FLAT_SHIFT = 60.0
+"""Shift of such a map in multiples of its span: its noise must not be blown up to a rugged surface."""
+
 MIN_PIXELS = 50
 """Coarse pixels below which nothing is fitted."""
 
@@ -162,7 +168,7 @@ class _Verdict:
 
 
 def _judge(evidence: Evidence) -> _Verdict:
-    constant = evidence.span <= 1e-5
+    constant = (evidence.span <= 1e-5) | (evidence.roughness > MAX_ROUGHNESS)
     return _Verdict((evidence.usable.sum(1) >= MIN_PIXELS) & ~constant, constant)
 
 
@@ -171,7 +177,7 @@ def _report(
 ) -> Calibration:
     """Put the fit into pixels and the map's own unit, with the reasons in words."""
     height, width = size
-    default_shift = 1.0 / (PRIOR_DEPTH_RATIO - 1.0)
+    default_shift = torch.where(verdict.constant, FLAT_SHIFT, 1.0 / (PRIOR_DEPTH_RATIO - 1.0))
     shift = torch.where(verdict.usable, fit.shift, default_shift)
     spread = torch.where(verdict.usable, fit.sd_log_focal, float("inf"))
     sources: list[FocalSource] = []
@@ -184,7 +190,9 @@ def _report(
         reasons.append(_reason(sd, usable, constant, source))
     focal = fit.focal.float()
     shift_known = verdict.usable & (fit.sd_log_kappa <= MAX_SHIFT_SD)
-    span = torch.where(verdict.constant, 1.0, evidence.span)
+    span = evidence.span.clamp_min(
+        1e-3 * (evidence.low.abs() + 1e-6)
+    )  # of a constant map: keep float32 exact
     return Calibration(
         intrinsics=intrinsics_from_focal(focal * (width / 2), height, width),
         fov_x_deg=torch.rad2deg(2 * torch.atan(1 / focal)),
@@ -202,7 +210,7 @@ def _report(
 
 def _reason(sd: float, usable: bool, constant: bool, source: FocalSource) -> str:
     if constant:
-        return "the map is constant: neither focal length nor shift can be found"
+        return "the map is constant up to noise: neither focal length nor shift can be found"
     if not usable:
         return (
             f"fewer than {MIN_PIXELS} smooth, unclipped pixels: neither focal length nor shift can be found"

@@ -47,6 +47,7 @@ class Evidence:
         value: (B, P) float, the scaled map d.
         weight: (B, P) float in [0, 1): 0 where the pixel cannot be used, and little where it is seen head-on.
         usable: (B, P) bool, where the pixel can be used.
+        roughness: (B,) float, share of the picture that bends too much to have a slope.
         low: (B,) float, value of the map that was scaled to 0.
         span: (B,) float, values of the map that were scaled to 1.
     """
@@ -58,6 +59,7 @@ class Evidence:
     value: Tensor
     weight: Tensor
     usable: Tensor
+    roughness: Tensor
     low: Tensor
     span: Tensor
 
@@ -102,7 +104,8 @@ def gather_evidence(values: Tensor, normals: Tensor, kind: DepthKind, valid: Ten
     sign = 1.0 if kind == "depth" else -1.0
     # The chords pass through the neighbours, not the centre: with their mean, planes are exact in depth too.
     level = (right + left + down + up) / 4 + sign * (x * slope_x + y * slope_y)
-    usable = _smooth(scaled, normal) & (length[:, 1:-1, 1:-1] > 0.95)
+    flat, smooth = _smooth(scaled, normal)
+    usable = flat & smooth & (length[:, 1:-1, 1:-1] > 0.95)
     for part in (whole[:, 1:-1, 1:-1], *_neighbours(whole)):
         usable &= part
     tilt = normal[:, :2, 1:-1, 1:-1].square().sum(1)
@@ -114,6 +117,7 @@ def gather_evidence(values: Tensor, normals: Tensor, kind: DepthKind, valid: Ten
         value=centre.flatten(1),
         weight=(tilt / (tilt + HALF_WEIGHT_TILT**2) * usable).flatten(1),
         usable=usable.flatten(1),
+        roughness=1.0 - smooth.flatten(1).to(values.dtype).mean(1),
         low=low,
         span=span,
     )
@@ -144,15 +148,15 @@ def _robust_range(values: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
     return bottom, (torch.stack(high) - bottom).clamp_min(1e-6)
 
 
-def _smooth(scaled: Tensor, normal: Tensor) -> Tensor:
-    """Return where a central difference is a slope: no edge, no crease, no clipped neighbour."""
+def _smooth(scaled: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where normals agree and nothing is clipped, and where a central difference is a slope (no edge)."""
     centre, right, left, down, up = (scaled[:, 1:-1, 1:-1], *_neighbours(scaled))
     bend = torch.maximum((right + left - 2 * centre).abs(), (down + up - 2 * centre).abs())
     around = torch.stack([centre, right, left, down, up])
     east, west, south, north = _neighbours(normal)
     agree = torch.minimum((east * west).sum(1), (south * north).sum(1))
     inside = (around.amin(0) > CLIPPED) & (around.amax(0) < 1 - CLIPPED)
-    return (bend < MAX_CURVATURE) & (agree > MIN_COSINE) & inside
+    return (agree > MIN_COSINE) & inside, bend < MAX_CURVATURE
 
 
 def _neighbours(grid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
