@@ -23,6 +23,7 @@ Each says three things: what is wrong, what was found, what to do. The tree::
     ├── StorageError (OSError)         disks and folders
     │   ├── NoSpaceError
     │   └── NotWritableError
+    ├── VideoError                     a video file that cannot be read or written
     ├── MemoryLimitError (MemoryError) does not fit, not even one image at a time
     ├── NonFiniteError                 NaN or infinity, also in fp32
     ├── DependencyError (ImportError)  an installed package that does not work here
@@ -225,6 +226,10 @@ class NoSpaceError(StorageError):
 
 class NotWritableError(StorageError):
     """A folder or file that cannot be written."""
+
+
+class VideoError(LotusError):
+    """A video file that cannot be read or written."""
 
 
 class MemoryLimitError(LotusError, MemoryError):
