@@ -57,7 +57,8 @@ def counts(side: int, filtered: bool) -> dict[str, dict[str, int]]:
         folded = fold_unet(unet_on_meta(), prompt), fold_vae(vae_on_meta())
         results = {"plain": _counts(*plain, side), "folded": _counts(*folded, side)}
     if filtered:
-        winograd(), winograd_after_upsampling()  # made outside, where tensors have values
+        for transforms in (winograd, winograd_after_upsampling):
+            transforms()  # made outside, where tensors have values
         with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
             for network in folded:
                 _without_values(network)

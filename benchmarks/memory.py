@@ -49,7 +49,14 @@ def main(argv: list[str]) -> int:
             ]
             for n, r in by_name.items()
         ]
-        columns = ["contender", "UNet M parameters", "weights MiB", "loaded MiB", "peak MiB", "of the first"]
+        columns = [
+            "contender",
+            "UNet M parameters",
+            "weights MiB",
+            "loaded MiB",
+            "peak of a map, MiB",
+            "of the first",
+        ]
         report.table(f"{side}x{side}, one image: resident memory", columns, rows)
         results["sizes"][side] = by_name
     report.finish(options, results)
@@ -72,7 +79,7 @@ def measure(name: str, side: int, device: torch.device) -> dict[str, float]:
     del networks
     step.to(device)
     codec.to(device)
-    loaded = _resident(device)
+    loaded = _settled(device)
     rgb = random_image(side).to(device, dtypes[1])
     result = codec.decode(step(codec.encode(rgb).to(dtypes[0])).to(dtypes[1]))
     if not torch.isfinite(result).all():
@@ -93,9 +100,13 @@ def _in_process(name: str, side: int, options: argparse.Namespace) -> dict[str, 
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _resident(device: torch.device) -> float:
+def _settled(device: torch.device) -> float:
+    """Return the memory that is held once everything is loaded, and start counting the peak from there."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / MIB
+    report.return_free_memory()
     return report.status_mib("VmRSS")
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
+import gc
 import json
 import platform
 from collections.abc import Sequence
@@ -57,6 +60,15 @@ def status_mib(field: str) -> float:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
     raise SystemExit(f"/proc/self/status has no {field}")
+
+
+def return_free_memory() -> None:
+    """Give freed memory back to the system (glibc keeps it), and start counting VmHWM anew (Linux)."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def processor() -> str:

@@ -85,13 +85,10 @@ def phases(checkpoint: Path, side: int, precision: str) -> list[dict[str, Any]]:
     parts = load_parts(checkpoint, prompt_embeds=full_prompt, output="depth")
     note("open and check the files")
     dtypes = choose_precision(precision, torch.device("cpu"))  # type: ignore[arg-type]
-    step = fold_unet(parts.unet, parts.prompt_embeds)
-    codec = fold_vae(parts.vae)
-    note("fold and lay out")
+    step = fold_unet(parts.unet, parts.prompt_embeds, dtype=dtypes[0])
+    codec = fold_vae(parts.vae, dtype=dtypes[1])
     del parts
-    step.to(dtypes[0])
-    codec.to(dtypes[1])
-    note("cast")
+    note("read, fold, cast and lay out")
     rgb = random_image(side).to(dtypes[1])
     for which in ("first map", "second map"):
         codec.decode(step(codec.encode(rgb).to(dtypes[0])).to(dtypes[1]))
