@@ -54,7 +54,7 @@ def sdxl() -> Shapes:
 
 def controlnet() -> Shapes:
     import torch
-    from diffusers.models.controlnets.controlnet import ControlNetModel
+    from diffusers import ControlNetModel
 
     with torch.device("meta"):
         model = ControlNetModel(cross_attention_dim=768)
