@@ -8,6 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from lotus_core.errors import ArchitectureError, ShapeError
+from lotus_core.inference.compiled import compile_step
 from lotus_core.inference.folding import FoldedOneStep, Folds, fold_unet
 from lotus_core.inference.one_step import OneStep, PlainOneStep
 
@@ -188,3 +189,14 @@ def test_weights_stay_as_they_are_without_the_layout(double_unets):
     step = fold_unet(unet, random(1, 2, 12), Folds.only("time"))
     assert all(p.is_contiguous() for p in step.parameters())
     assert step.conv_in.weight.data_ptr() == address
+
+
+def test_the_whole_step_is_one_graph(double_unets, task):
+    """Compiled without a break, and equal: traced by torch, not yet turned into machine code."""
+    step, x = (
+        fold_unet(copy.deepcopy(double_unets["d"]).float(), random(1, 2, 12)),
+        sample("d", (7, 16), torch.float32),
+    )
+    graph = compile_step(step, backend="eager", fullgraph=True)
+    torch.testing.assert_close(graph(x, task), step(x, task), atol=1e-5, rtol=0)
+    assert len(graph.graphs) == 1

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lotus_core.errors import ShapeError
+from lotus_core.inference.compiled import compile_codec
 from lotus_core.inference.folding import FoldedCodec, Folds, fold_vae
 from lotus_core.inference.latent_codec import Codec, LatentCodec
 
@@ -148,3 +149,13 @@ def test_it_is_a_codec_and_checks_like_one(double_vae):
         codec.encode(torch.zeros(1, 3, 12, 8))
     with pytest.raises(ShapeError, match=r"expected \(B, 4, h, w\)"):
         codec.decode(torch.zeros(1, 3, 4, 4))
+
+
+@torch.no_grad()
+def test_each_direction_is_one_graph(double_vae):
+    """Compiled without a break, and equal: traced by torch, not yet turned into machine code."""
+    codec = fold_vae(copy.deepcopy(double_vae).float())
+    graphs = compile_codec(codec, backend="eager", fullgraph=True)
+    rgb, x0 = pixels(3, 5, torch.float32), latents(3, 5, torch.float32)
+    torch.testing.assert_close(graphs.encode(rgb), codec.encode(rgb), atol=1e-5, rtol=0)
+    torch.testing.assert_close(graphs.decode(x0), codec.decode(x0), atol=1e-5, rtol=0)
