@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from pathlib import Path
 from typing import Any
 
 import comfy.model_management as mm
 import comfy.model_patcher
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import Types, io
+
+from ..lotus_core.geometry.mesh import Mesh
 
 CATEGORY = "image/geometry estimation"
 """Beside ComfyUI's own geometry nodes (which exist from 0.33 on)."""
@@ -63,3 +66,39 @@ def lotus_prompt() -> torch.Tensor | None:
         return None
     conditioning = LotusConditioning.execute().result[0]
     return conditioning[0][0].detach().to("cpu", torch.float32)
+
+
+def native_mesh(mesh: Mesh) -> Any:
+    """Return a MESH for ComfyUI's own nodes: glTF axes, with texture, colours and normals where it takes them.
+
+    Args:
+        mesh: In OpenCV axes.
+    """
+    to_gltf = mesh.vertices.new_tensor((1.0, -1.0, -1.0))  # half a turn about x: the winding stays
+    vertices, faces = (mesh.vertices * to_gltf)[None], mesh.faces[None]
+    if not hasattr(Types, "MESH"):
+        from comfy_extras.nodes_hunyuan3d import MESH
+
+        return MESH(vertices, faces)
+    extras = {
+        "uvs": mesh.uvs,
+        "vertex_colors": mesh.colours,
+        "texture": mesh.texture,
+        "normals": None if mesh.normals is None else mesh.normals * to_gltf,
+    }
+    return Types.MESH(
+        vertices, faces, **{name: value[None] for name, value in extras.items() if value is not None}
+    )
+
+
+def file_3d_output(name: str, kind: str) -> list[Any]:
+    """Return the output socket for a 3D file, such as `File3DGLB`; nothing where this version has none."""
+    socket = getattr(io, kind, None)
+    return (
+        [] if socket is None else [socket.Output(name, display_name=name, tooltip="For ComfyUI's 3D nodes.")]
+    )
+
+
+def file_3d_values(path: Path, kind: str) -> list[Any]:
+    """Return the value of `file_3d_output`; nothing where this version has none."""
+    return [Types.File3D(str(path), path.suffix[1:])] if hasattr(io, kind) else []

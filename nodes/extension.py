@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import folders
+from .geometry import LotusCamera, LotusGeometryToMesh, LotusGeometryToPointCloud
 from .infer import LotusDepth, LotusJoint, LotusNormal, LotusReconstruct
 from .load import LoadLotusModel
 from .render import RenderLotusDepth, RenderLotusNormal
@@ -24,4 +25,7 @@ class LotusGeometryExtension(ComfyExtension):
             RenderLotusDepth,
             RenderLotusNormal,
             LotusReconstruct,
+            LotusGeometryToMesh,
+            LotusGeometryToPointCloud,
+            LotusCamera,
         ]

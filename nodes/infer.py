@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..lotus_core.geometry.camera import check_fov
 from ..lotus_core.inference.predict import predict_depth, predict_joint, predict_normals, reconstruct
 from ..lotus_core.rendering.depth import depth_hint
 from ..lotus_core.rendering.normal import normal_rgb
@@ -194,6 +195,22 @@ class LotusJoint(io.ComfyNode):
                 *_image_inputs(),
                 *_noise_inputs(),
                 *_run_inputs(),
+                io.Float.Input(
+                    "fov_x_deg",
+                    default=0.0,
+                    min=0.0,
+                    max=170.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="Horizontal field of view of the camera, if you know it; 0 estimates it from the maps. "
+                    "For meshes, points and cameras; the maps do not depend on it.",
+                ),
+                io.Boolean.Input(
+                    "refine",
+                    default=True,
+                    optional=True,
+                    tooltip="Sharpen meshes and points: the normals refine the depth. The maps do not depend on it.",
+                ),
             ],
             outputs=[
                 io.Image.Output("depth_hint", display_name="depth_hint", tooltip="Near = white."),
@@ -211,14 +228,26 @@ class LotusJoint(io.ComfyNode):
         image: Tensor,
         working_size: str,
         resolution: int,
+        fov_x_deg: float = 0.0,
+        refine: bool = True,
         **widgets: Any,
     ) -> io.NodeOutput:
         """Run both models."""
         chosen = options(working_size, resolution, **widgets)
+        known_fov = None if fov_x_deg == 0.0 else check_fov(fov_x_deg)
         with warnings_logged():
-            joint = predict_joint(depth_model, normal_model, image, chosen, progress=NodeProgress())
+            joint = predict_joint(
+                depth_model, normal_model, image, chosen, progress=NodeProgress(), resolve=False
+            )  # cameras and surfaces are resolved picture by picture, by the nodes that ask for them
         depth, normal = _hint(joint.depth, chosen.sequence), _colours(joint.normals)
-        geometry = LotusGeometry(image, depth=joint.depth, normals=joint.normals, sequence=chosen.sequence)
+        geometry = LotusGeometry(
+            image,
+            depth=joint.depth,
+            normals=joint.normals,
+            sequence=chosen.sequence,
+            fov_x_deg=known_fov,
+            refine=refine,
+        )
         return io.NodeOutput(depth, normal, geometry, ui=ui.PreviewImage(torch.cat([depth, normal]), cls=cls))
 
 

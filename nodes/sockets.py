@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lotus_core.errors import ModelTaskError
+from ..lotus_core.errors import ModelTaskError, OptionError
+from ..lotus_core.geometry.joint import JointGeometry, resolve_geometry
 from ..lotus_core.inference.model import LotusModel
 from ..lotus_core.types import DepthPrediction, NormalPrediction
 
 LotusModelSocket = io.Custom("LOTUS_MODEL")
 LotusGeometrySocket = io.Custom("LOTUS_GEOMETRY")
+MogeGeometrySocket = io.Custom("MOGE_GEOMETRY")
 
-__all__ = ["LotusGeometry", "LotusGeometrySocket", "LotusModel", "LotusModelSocket"]
+__all__ = ["LotusGeometry", "LotusGeometrySocket", "LotusModel", "LotusModelSocket", "MogeGeometrySocket"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,40 @@ class LotusGeometry:
         depth: Their depth or disparity, or None.
         normals: Their normals, or None.
         sequence: "images", or "video": one range for the whole batch when rendered.
+        fov_x_deg: Known horizontal field of view in degrees, or None to estimate it.
+        refine: Whether the normals refine the resolved depth.
     """
 
     images: Tensor
     depth: DepthPrediction | None = None
     normals: NormalPrediction | None = None
     sequence: str = "images"
+    fov_x_deg: float | None = None
+    refine: bool = True
+
+    def resolved(self, picture: int) -> JointGeometry:
+        """Return the camera and surface of one picture, a batch of one; computed once and kept.
+
+        Raises:
+            ModelTaskError: This geometry lacks depth or normals.
+            OptionError: No such picture.
+        """
+        count = len(self.images)
+        if not 0 <= picture < count:
+            raise OptionError("picture", picture, f"0 to {count - 1}: the batch holds {count}")
+        if picture not in self._kept:
+            depth, normals = self.need_depth(), self.need_normals()
+            self._kept[picture] = resolve_geometry(
+                replace(depth, values=depth.values[picture : picture + 1], uncertainty=None),
+                replace(normals, vectors=normals.vectors[picture : picture + 1], uncertainty=None),
+                fov_x_deg=self.fov_x_deg,
+                refine=self.refine,
+            )
+        return self._kept[picture]
+
+    @cached_property
+    def _kept(self) -> dict[int, JointGeometry]:
+        return {}
 
     def need_depth(self) -> DepthPrediction:
         """Return the depth.
