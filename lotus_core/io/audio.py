@@ -8,6 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 _FALLBACK: Final = "aac"
+_STRICT: Final = ("mp4", "mov", "ipod")  # they take in more than players then play
+_PLAYED: Final = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
+_LAYOUTS: Final = {
+    1: "mono",
+    2: "stereo",
+    6: "5.1",
+    8: "7.1",
+}  # of files that only tell the number of channels
 
 
 class AudioCopy:
@@ -69,18 +77,22 @@ class AudioCopy:
             if packet.dts is not None:
                 yield packet
 
-    def _route(self, stream: Any) -> tuple[Any, bool]:
-        """Return the output's stream for one of the input's, and whether packets go through unchanged."""
+    def _route(self, stream: Any) -> tuple[Any, Any]:
+        """Return the output's stream for one of the input's, and its resampler, or None where packets are copied."""
         name = stream.codec_context.name
-        if name in self._output.supported_codecs:
-            return self._output.add_stream_from_template(stream), True
-        made = self._output.add_stream(_FALLBACK, rate=stream.codec_context.sample_rate)
-        made.codec_context.layout = stream.codec_context.layout
-        return made, False
+        form = self._output.format.name
+        fits = name in (_PLAYED if form in _STRICT else self._output.supported_codecs)
+        if fits:
+            return self._output.add_stream_from_template(stream), None
+        rate = stream.codec_context.sample_rate
+        layout = _LAYOUTS.get(stream.codec_context.layout.nb_channels, "stereo")
+        made = self._output.add_stream(_FALLBACK, rate=rate)
+        made.codec_context.layout = layout
+        return made, self._av.AudioResampler(format=made.codec_context.format, layout=layout, rate=rate)
 
     def _put(self, packet: Any) -> None:
-        target, unchanged = self._routes[packet.stream.index]
-        if unchanged:
+        target, resampler = self._routes[packet.stream.index]
+        if resampler is None:
             packet.stream = target
             self._output.mux(packet)
             return
@@ -90,7 +102,8 @@ class AudioCopy:
             self.losses.append(str(error))
             return
         for frame in frames:
-            self._encode(target, self._timed(frame, packet))
+            for resampled in resampler.resample(self._timed(frame, packet)):
+                self._encode(target, resampled)
 
     def _timed(self, frame: Any, packet: Any) -> Any:
         """Return a decoded frame with its time in samples: some containers round times to milliseconds."""
@@ -107,6 +120,8 @@ class AudioCopy:
             self._output.mux(packet)
 
     def _flush(self) -> None:
-        for target, unchanged in self._routes.values():
-            if not unchanged:
+        for target, resampler in self._routes.values():
+            if resampler is not None:
+                for frame in resampler.resample(None):
+                    self._encode(target, frame)
                 self._encode(target, None)

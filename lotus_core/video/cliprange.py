@@ -54,10 +54,10 @@ class ClipRange:
             ends = pooled.min(), pooled.max()
         return ValueRange(ends[0].reshape(1), ends[1].reshape(1))
 
-    def state(self) -> dict[str, Tensor]:
-        """Return all rows, for `restore`."""
-        return {"quantiles": torch.stack(self._rows)} if self._rows else {}
+    def state(self, start: int = 0) -> dict[str, Tensor]:
+        """Return the rows of the frames from `start` on, for `restore`."""
+        return {"quantiles": torch.stack(self._rows[start:])} if len(self._rows) > start else {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on where another collector's `state` was taken."""
-        self._rows = list(state["quantiles"]) if "quantiles" in state else []
+        """Append the rows of another collector's `state`."""
+        self._rows.extend(state.get("quantiles", torch.empty(0, _QUANTILES)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import torch
 from torch import Tensor
 
@@ -67,14 +69,18 @@ class DepthTrack:
         ends = self._range.range(corrections)
         return float(ends.low), float(ends.high)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return all that is remembered, for `restore`."""
-        return {**self._stabilizer.state(), **self._range.state()}
+    def state(self, start: int = 0) -> dict[str, Tensor]:
+        """Return all that is remembered, for `restore`; of the frames' ranges, those from `start` on."""
+        return {**self._stabilizer.state(), **self._range.state(start)}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on where another track's `state` was taken."""
-        self._stabilizer.restore(state)
-        self._range.restore(state)
+    def restore(self, states: Iterable[Mapping[str, Tensor]]) -> None:
+        """Go on where another track's states were taken, one after the other, each from where the last ended."""
+        last: dict[str, Tensor] | None = None
+        for state in states:
+            last = dict(state)
+            self._range.restore(last)
+        if last is not None:
+            self._stabilizer.restore(last)
 
 
 def merged_normals(painted: Tensor) -> Merged:
