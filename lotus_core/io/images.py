@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -70,19 +71,34 @@ def read_image(path: str | Path) -> ImageFile:
         ImageError: No such file, an empty, truncated, damaged or unknown one, one whose sides are below 16 pixels,
             or one so large that it looks like a decompression bomb.
     """
+    path = Path(path)
+    return decode_image(_read(path), path)
+
+
+def decode_image(data: bytes, path: str | Path) -> ImageFile:
+    """Return a photograph from the bytes of its file, as `read_image` does.
+
+    Args:
+        data: The whole file.
+        path: What it is called, for messages and in the result; nothing is read there.
+
+    Raises:
+        ImageError: Empty, truncated, damaged or unknown data, or a size that `read_image` refuses.
+    """
     import torch
 
     path = Path(path)
-    _check_file(path)
+    if not data:
+        raise ImageError(f"{path} is empty", found="0 bytes", remedy="copy or download it again")
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(BytesIO(data), formats=_FORMATS) as image:
             image.load()
             form, orientation, focal = image.format or "", *_exif(image)
             pixels = _rgb01(_upright(image, orientation))
     except Image.UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not an image that can be read",
-            found=f"a file that begins with {_beginning(path)}",
+            found=f"a file that begins with {data[:8]!r}",
             remedy="use PNG, JPEG, WebP or TIFF",
         ) from error
     except Image.DecompressionBombError as error:
@@ -105,26 +121,17 @@ def read_image(path: str | Path) -> ImageFile:
     return ImageFile(torch.from_numpy(pixels)[None], path, form, focal)
 
 
-def _check_file(path: Path) -> None:
+def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
         if path.is_dir():
             raise ImageError(f"{path} is a folder", remedy="name an image file")
-        with path.open("rb"):
-            pass
+        return path.read_bytes() if path.stat().st_size else b""  # devices have no size, and no end
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {path}", remedy="check its name") from error
     except OSError as error:
         raise ImageError(
             f"{path} cannot be opened", found=error.strerror or str(error), remedy="check its permissions"
         ) from error
-    if size == 0:
-        raise ImageError(f"{path} is empty", found="0 bytes", remedy="copy or download it again")
-
-
-def _beginning(path: Path) -> str:
-    with path.open("rb") as file:
-        return repr(file.read(8))
 
 
 def _exif(image: Image.Image) -> tuple[int, float | None]:
