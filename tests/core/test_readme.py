@@ -75,24 +75,13 @@ def test_every_node_is_in_the_table_of_nodes():
     assert sorted(named) == sorted(node["display_name"] for node in texts.values())
 
 
-def test_every_template_is_counted():
-    words = [
-        "No",
-        "One",
-        "Two",
-        "Three",
-        "Four",
-        "Five",
-        "Six",
-        "Seven",
-        "Eight",
-        "Nine",
-        "Ten",
-        "Eleven",
-        "Twelve",
-    ]
-    count = words[len(list((ROOT / "workflows").glob("*.json")))]
-    assert f"{count} templates" in " ".join(section("Nodes").split())
+def test_every_extra_is_in_the_readme():
+    declared = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.optional-dependencies]", 1)[1]
+    )
+    names = re.findall(r"^(\w+) = \[", declared.split("\n[", 1)[0], flags=re.MULTILINE)
+    rows = " ".join(row[0] for row in table(section("Install"), "extra"))
+    assert sorted(re.findall(r"\w+", rows)) == sorted(names)
 
 
 def test_the_table_of_normals_is_what_the_signs_say():
