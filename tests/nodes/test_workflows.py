@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.nodes.host.messages import Message
 from tests.nodes.host.process import REPOSITORY, ComfyServer
 from tests.nodes.host.workflow import input_images, workflow_to_prompt
 from tests.small_models import write_generative_depth
@@ -113,8 +114,12 @@ def test_workflow_is_valid_as_it_is_shared(models: ComfyServer, path: Path) -> N
     )
     waiting = models.api.submit(prompt)  # raises PromptRejectedError with what the server objects to
     models.api.post_json("/queue", {"delete": [waiting]})
-    models.api.interrupt()
-    assert models.api.wait(busy).interrupted
+
+    def stop(message: Message) -> None:
+        if message.type == "progress":  # before its first step an interrupt would be forgotten
+            models.api.interrupt()
+
+    assert models.api.wait(busy, on_message=stop).interrupted
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
