@@ -128,9 +128,10 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 def _restrict(values: Tensor) -> Tensor:
     """Return sums over 2 x 2 aggregates."""
     height, width = values.shape[1:]
-    return functional.avg_pool2d(
-        functional.pad(values[:, None], (0, width % 2, 0, height % 2)), 2, divisor_override=1
-    )[:, 0]
+    if height % 2 or width % 2:
+        values = functional.pad(values, (0, width % 2, 0, height % 2))
+    rows = values[:, 0::2] + values[:, 1::2]
+    return rows[:, :, 0::2] + rows[:, :, 1::2]
 
 
 def _prolong(values: Tensor, height: int, width: int) -> Tensor:

@@ -49,9 +49,11 @@ def normals_from_points(points: Tensor, *, valid: Tensor | None = None) -> Tenso
 
 def unit_normals(vectors: Tensor) -> Tensor:
     """Return vectors scaled to unit length, (..., 3) float; those shorter than 1e-12 or not finite become zero."""
-    length = vectors.norm(dim=-1, keepdim=True)
-    usable = length.isfinite() & (length > 1e-12)
-    return torch.where(usable, vectors, 0.0) / torch.where(usable, length, 1.0)
+    x, y, z = vectors.unbind(-1)
+    squared = (x * x + y * y + z * z)[..., None]  # norm() along a last axis of 3 is several times slower
+    usable = squared.isfinite() & (squared > 1e-24)
+    length = torch.where(usable, squared, 1.0).sqrt()  # the root of 0 has no derivative
+    return torch.where(usable, vectors, 0.0) / length
 
 
 def facing_normals(vectors: Tensor, intrinsics: Tensor) -> Tensor:

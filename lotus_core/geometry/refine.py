@@ -22,11 +22,13 @@ from .snap import snap_mixed_pixels
 SCREEN_SHARE = 1.0 / 9.0
 """Distance, as a share of the width, over which the first depth outweighs the normals."""
 
-SIDEDNESS = 0.4
-"""Steepness of the sigmoid between the two sides of a pixel, in 1 / rad^2: low, as one step of a blurred occlusion
-is large, while the noise of a slope is not."""
+SIDEDNESS = (0.4,) * 6 + (2.0,) * 2
+"""Steepness of the sigmoid between the two sides of a pixel, in 1 / rad^2, at each reweighting: low at first, as the
+noise of a slope must not split a surface, then higher, as a surface must not lean on another one."""
 
-REWEIGHTINGS, ITERATIONS = 8, 4
+ITERATIONS = 4
+"""Conjugate gradient iterations at each reweighting."""
+
 LEAST_STIFFNESS = 1e-5
 """Stiffness that is left across an occlusion, as a share of f^2: keeps slivers from drifting."""
 
@@ -92,9 +94,9 @@ def refine(
 def _integrate(first: Tensor, across: _Sides, down: _Sides, screen: Tensor) -> Tensor:
     """Return log depth that agrees with the slopes and stays near the first one, by iterated reweighting."""
     refined = first
-    for _ in range(REWEIGHTINGS):
-        links_x, drive_x = across.weigh(refined)
-        links_y, drive_y = down.weigh(refined)
+    for sidedness in SIDEDNESS:
+        links_x, drive_x = across.weigh(refined, sidedness)
+        links_y, drive_y = down.weigh(refined, sidedness)
         right_side = screen * first + drive_x + drive_y
         refined = solve(Stencil.of(links_x, links_y, screen), right_side, refined, iterations=ITERATIONS)
     return refined
@@ -105,15 +107,16 @@ class _Sides:
 
     def __init__(self, slope: Tensor, cosine: Tensor, focal: Tensor, usable: Tensor, axis: int) -> None:
         self.axis = axis
-        self.slope, self.stiffness = slope, cosine * focal  # the latter turns a step of ln z into a sine
+        self.slope = slope
+        self.stiffness = (cosine * focal).square()  # its root turns a step of ln z into a sine
         self.both = self._low(usable) & self._high(usable)
         self.floor = LEAST_STIFFNESS * focal.square()
 
-    def weigh(self, log_depth: Tensor) -> tuple[Tensor, Tensor]:
+    def weigh(self, log_depth: Tensor, sidedness: float) -> tuple[Tensor, Tensor]:
         """Return the links of the stencil and their share of the right side, at the current log depth."""
         step = self._high(log_depth) - self._low(log_depth)
-        forward = (self._low(self.stiffness) * (step - self._low(self.slope))).square()
-        backward = (self._high(self.stiffness) * (step - self._high(self.slope))).square()
+        forward = self._low(self.stiffness) * (step - self._low(self.slope)).square()
+        backward = self._high(self.stiffness) * (step - self._high(self.slope)).square()
         # Outside the grid and towards invalid pixels there is no side to lean on: infinite residual.
         forward = torch.where(self.both, forward, float("inf"))
         backward = torch.where(self.both, backward, float("inf"))
@@ -122,9 +125,9 @@ class _Sides:
         outside = log_depth.new_full(shape, float("inf"))
         all_forward = torch.cat([forward, outside], dim=self.axis)
         all_backward = torch.cat([outside, backward], dim=self.axis)
-        lean = torch.sigmoid(SIDEDNESS * torch.nan_to_num(all_backward - all_forward, nan=0.0))
-        weight_forward = self._low(lean) * self._low(self.stiffness).square() * self.both
-        weight_backward = self._high(1.0 - lean) * self._high(self.stiffness).square() * self.both
+        lean = torch.sigmoid(sidedness * torch.nan_to_num(all_backward - all_forward, nan=0.0))
+        weight_forward = self._low(lean) * self._low(self.stiffness) * self.both
+        weight_backward = self._high(1.0 - lean) * self._high(self.stiffness) * self.both
         flow = weight_forward * self._low(self.slope) + weight_backward * self._high(self.slope)
         empty = log_depth.new_zeros(shape)
         drive = torch.cat([empty, flow], dim=self.axis) - torch.cat([flow, empty], dim=self.axis)

@@ -23,7 +23,7 @@ SLOPE_CAP = 1.0 / 0.15
 NORMAL_ERROR = 0.1
 """Radians by which a normal may be wrong over a whole window; near grazing angles it explains a lot."""
 
-STEEPEST_STEP = 0.6
+STEEPEST_STEP = 0.4
 """Share of the window's range in one step between neighbours above which the occlusion is sharp already."""
 
 
@@ -101,7 +101,17 @@ def _window_sum(values: Tensor, axis: int, radius: int) -> Tensor:
 
 
 def _window_max(values: Tensor, radius: int) -> Tensor:
-    """Return the maximum of a square window of side 2 radius + 1 around each pixel; rows and columns in turn."""
-    size = 2 * radius + 1
-    rows = functional.max_pool2d(values[:, None], (size, 1), stride=1, padding=(radius, 0))
-    return functional.max_pool2d(rows, (1, size), stride=1, padding=(0, radius))[:, 0]
+    """Return the maximum of a square window of side 2 radius + 1 around each pixel, cut off at the borders."""
+    return _running_max(_running_max(values, 1, radius), 2, radius)
+
+
+def _running_max(values: Tensor, axis: int, radius: int) -> Tensor:
+    """Return the maximum over 2 radius + 1 neighbours along an axis, by windows that double in width."""
+    size, window = values.shape[axis], 2 * radius + 1
+    padding = (radius, radius) if axis == 2 else (0, 0, radius, radius)
+    running, width = functional.pad(values, padding, value=float("-inf")), 1
+    while 2 * width <= window:
+        count = running.shape[axis] - width
+        running = torch.maximum(running.narrow(axis, 0, count), running.narrow(axis, width, count))
+        width *= 2
+    return torch.maximum(running.narrow(axis, 0, size), running.narrow(axis, window - width, size))
