@@ -15,6 +15,7 @@ from ..loading.store import Places, find
 
 if TYPE_CHECKING:
     from ..inference.model import LotusModel
+    from ..inference.precision import Precision
 
 Purpose = Literal["depth", "normal"]
 
@@ -40,7 +41,7 @@ class Loading:
         quiet: Whether a download shows no progress.
     """
 
-    precision: str = "auto"
+    precision: Precision = "auto"
     device: str = "auto"
     vae: str | None = None
     revision: str | None = None

@@ -48,7 +48,9 @@ class SceneBuilder:
     rng: Generator
     layout: str
     seed: int
-    _solids: list[tuple[int, Vector, np.ndarray, list[float], int, Vector, float]] = field(default_factory=list)
+    _solids: list[tuple[int, Vector, np.ndarray, list[float], int, Vector, float]] = field(
+        default_factory=list
+    )
     _materials: list[tuple[Vector, Vector, int, float, float, float, float, float]] = field(
         default_factory=list
     )
