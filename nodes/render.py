@@ -31,7 +31,7 @@ def _percentile_inputs() -> list[object]:
     return [
         io.Float.Input(
             "low_percentile",
-            default=2.0,
+            default=1.0,
             min=0.0,
             max=49.0,
             step=0.5,
@@ -39,7 +39,7 @@ def _percentile_inputs() -> list[object]:
         ),
         io.Float.Input(
             "high_percentile",
-            default=98.0,
+            default=99.0,
             min=51.0,
             max=100.0,
             step=0.5,
