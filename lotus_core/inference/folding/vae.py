@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...conventions import LATENT_STRIDE
 from ..latent_codec import Codec
 from .attention import PixelAttention
 from .convolution import convolve
@@ -20,6 +22,10 @@ from .workspace import Workspace
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+
+_PIECE_PIXELS = 1 << 16
+"""Pixels that the CPU takes at once, 256x256. Larger batches were measured up to 1.2x slower per image."""
 
 
 class FoldedCodec(Codec):
@@ -48,13 +54,19 @@ class FoldedCodec(Codec):
             self.quant = self.post_quant = None
 
     def _encode(self, rgb: Tensor) -> Tensor:
+        return _in_pieces(self._encode_piece, rgb, rgb.shape[2] * rgb.shape[3])
+
+    def _decode(self, x0: Tensor) -> Tensor:
+        return _in_pieces(self._decode_piece, x0, x0.shape[2] * x0.shape[3] * LATENT_STRIDE**2)
+
+    def _encode_piece(self, rgb: Tensor) -> Tensor:
         latents = self.encoder(rgb.contiguous(memory_format=self._layout), Workspace(self.folds.filtering))
         if not self.folds.codec:
             latents = latents if self.quant is None else self.quant(latents)
             latents = latents[:, : self.latent_channels] * self.scaling_factor
         return latents.contiguous()
 
-    def _decode(self, x0: Tensor) -> Tensor:
+    def _decode_piece(self, x0: Tensor) -> Tensor:
         if self.folds.codec:
             x0 = F.pad(
                 x0, (0, 0, 0, 0, 0, 1), value=1.0
@@ -69,6 +81,20 @@ class FoldedCodec(Codec):
     @property
     def _layout(self) -> torch.memory_format:
         return torch.channels_last if self.folds.channels_last else torch.contiguous_format
+
+
+def _in_pieces(compute: Callable[[Tensor], Tensor], images: Tensor, pixels: int) -> Tensor:
+    """Return the result for a batch: on the CPU piece by piece, so that a layer's result is still cached for the next.
+
+    Args:
+        compute: Takes and returns a batch.
+        images: (B, ...).
+        pixels: Pixels of one image.
+    """
+    count = max(1, _PIECE_PIXELS // pixels)
+    if images.device.type != "cpu" or images.shape[0] <= count:
+        return compute(images)
+    return torch.cat([compute(piece) for piece in images.split(count)])
 
 
 class _Encoder(nn.Module):

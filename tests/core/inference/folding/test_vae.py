@@ -8,7 +8,7 @@ from torch import nn
 
 from lotus_core.errors import ShapeError
 from lotus_core.inference.compiled import compile_codec
-from lotus_core.inference.folding import FoldedCodec, Folds, fold_vae
+from lotus_core.inference.folding import FoldedCodec, Folds, fold_vae, vae
 from lotus_core.inference.latent_codec import Codec, LatentCodec
 
 from .conftest import random_vae
@@ -47,8 +47,8 @@ def test_every_fold_is_exact(double_vae, folds, size):
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize("quantising", [True, False])
 def test_autoencoders_without_some_parts_work_too(attention, quantising):
-    vae = random_vae(attention=attention, quantising=quantising).double()
-    plain, folded = LatentCodec(vae), fold_vae(vae)
+    net = random_vae(attention=attention, quantising=quantising).double()
+    plain, folded = LatentCodec(net), fold_vae(net)
     with torch.no_grad():
         torch.testing.assert_close(
             folded.encode(pixels(3, 5)), plain.encode(pixels(3, 5)), atol=1e-10, rtol=0
@@ -61,8 +61,8 @@ def test_autoencoders_without_some_parts_work_too(attention, quantising):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.usefixtures("always_filter")
 def test_all_folds_in_fp32(double_vae, size):
-    vae = copy.deepcopy(double_vae).float()
-    plain, folded = LatentCodec(vae), fold_vae(vae)
+    net = copy.deepcopy(double_vae).float()
+    plain, folded = LatentCodec(net), fold_vae(net)
     rgb, x0 = pixels(*size, dtype=torch.float32), latents(*size, dtype=torch.float32)
     with torch.no_grad():
         torch.testing.assert_close(folded.encode(rgb), plain.encode(rgb), atol=1e-5, rtol=0)
@@ -112,6 +112,18 @@ def test_inputs_are_left_alone(double_vae, filtering):
     assert torch.equal(x0, kept[1])
 
 
+@pytest.mark.parametrize("piece", [1, 8 * 8 * 2, 10**6])
+def test_a_batch_taken_in_pieces_is_the_batch(double_vae, monkeypatch, piece):
+    codec = fold_vae(double_vae)
+    rgb = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wanted = torch.cat([codec.encode(one[None]) for one in rgb])
+    monkeypatch.setattr(vae, "_PIECE_PIXELS", piece)
+    latents_of_batch = codec.encode(rgb)
+    torch.testing.assert_close(latents_of_batch, wanted, atol=1e-12, rtol=0)
+    decoded = torch.cat([codec.decode(one[None]) for one in wanted])
+    torch.testing.assert_close(codec.decode(latents_of_batch), decoded, atol=1e-10, rtol=0)
+
+
 def test_the_log_variance_is_not_computed(double_vae):
     codec = fold_vae(double_vae)
     assert double_vae.encoder.conv_out.out_channels == 8
@@ -122,12 +134,12 @@ def test_the_log_variance_is_not_computed(double_vae):
 
 def test_a_bias_before_the_padding_does_not_reach_the_padding(double_vae):
     """The quantising bias acts inside the image only: with nothing else, borders see fewer of its neighbours."""
-    vae = copy.deepcopy(double_vae)
-    vae.post_quant_conv.weight.zero_()
-    vae.post_quant_conv.bias.fill_(1.0)
-    vae.decoder.conv_in.weight.fill_(1.0)
-    vae.decoder.conv_in.bias.zero_()
-    codec = fold_vae(vae)
+    net = copy.deepcopy(double_vae)
+    net.post_quant_conv.weight.zero_()
+    net.post_quant_conv.bias.fill_(1.0)
+    net.decoder.conv_in.weight.fill_(1.0)
+    net.decoder.conv_in.bias.zero_()
+    codec = fold_vae(net)
     with_ones = torch.cat([latents(3, 3)[:1], torch.ones(1, 1, 3, 3, dtype=torch.float64)], dim=1)
     seen = codec.decoder.conv_in(with_ones)[0, 0]
     # 4 latent channels of ones, times the number of neighbours inside the image
