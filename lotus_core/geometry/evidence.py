@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..conventions import DepthKind
 
@@ -97,10 +96,13 @@ def gather_evidence(values: Tensor, normals: Tensor, kind: DepthKind, valid: Ten
     normal = stack[:, 1:] / length.clamp_min(1e-6)[:, None]
     centre, right, left, down, up = (scaled[:, 1:-1, 1:-1], *_neighbours(scaled))
     height, width = scaled.shape[1:]
-    unit = 2.0 / width  # half widths per coarse pixel; its aspect is that of the picture to within rounding
-    slope_x, slope_y = (right - left) / (2 * unit), (down - up) / (2 * unit)
-    x = (torch.arange(1, width - 1, device=values.device) + 0.5 - width / 2) * unit
-    y = (torch.arange(1, height - 1, device=values.device) + 0.5 - height / 2)[:, None] * unit
+    unit_x, unit_y = (
+        2.0 / width,
+        2.0 * values.shape[1] / values.shape[2] / height,
+    )  # half widths per coarse pixel
+    slope_x, slope_y = (right - left) / (2 * unit_x), (down - up) / (2 * unit_y)
+    x = (torch.arange(1, width - 1, device=values.device) + 0.5 - width / 2) * unit_x
+    y = (torch.arange(1, height - 1, device=values.device) + 0.5 - height / 2)[:, None] * unit_y
     sign = 1.0 if kind == "depth" else -1.0
     # The chords pass through the neighbours, not the centre: with their mean, planes are exact in depth too.
     level = (right + left + down + up) / 4 + sign * (x * slope_x + y * slope_y)
@@ -126,13 +128,26 @@ def gather_evidence(values: Tensor, normals: Tensor, kind: DepthKind, valid: Ten
 def _shrink(stack: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Average over areas; cells that hold an invalid pixel are not whole."""
     height, width = stack.shape[-2:]
-    scale = WORKING_SIDE / max(height, width)
-    size = (max(3, round(height * scale)), max(3, round(width * scale))) if scale < 1 else (height, width)
-    size = (max(size[0], 3), max(size[1], 3))
+    scale = min(WORKING_SIDE / max(height, width), 1.0)
+    size = (max(3, round(height * scale)), max(3, round(width * scale)))
     if size == (height, width):
         return stack, valid
-    share = functional.interpolate(valid[:, None].to(stack.dtype), size, mode="area")[:, 0]
-    return functional.interpolate(stack, size, mode="area"), share > 0.999
+    down, across = _box_filter(height, size[0], stack), _box_filter(width, size[1], stack)
+    share = down @ valid.to(stack.dtype) @ across.T
+    return down @ stack @ across.T, share > 0.999
+
+
+def _box_filter(old: int, new: int, like: Tensor) -> Tensor:
+    """Return the (new, old) matrix that averages over cells with exact borders.
+
+    Adaptive pooling would round the cells to whole pixels and move their centres by up to half a pixel, which
+    shows as a wrong focal length.
+    """
+    edges = torch.arange(new + 1, dtype=like.dtype, device=like.device) * (old / new)
+    pixels = torch.arange(old, dtype=like.dtype, device=like.device)
+    upper = torch.minimum(edges[1:, None], pixels + 1)
+    lower = torch.maximum(edges[:-1, None], pixels)
+    return (upper - lower).clamp_min(0.0) * (new / old)
 
 
 def _robust_range(values: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,8 +23,9 @@ SLOPE_CAP = 1.0 / 0.15
 NORMAL_ERROR = 0.1
 """Radians by which a normal may be wrong over a whole window; near grazing angles it explains a lot."""
 
-STEEPEST_STEP = 0.4
-"""Share of the window's range in one step between neighbours above which the occlusion is sharp already."""
+STEEPEST_STEP = 0.5
+"""Share of the window's range in one step between neighbours above which the occlusion is sharp already; like the
+middle of a ramp, it is measured in the map that was blurred."""
 
 
 def snap_mixed_pixels(
@@ -61,11 +62,15 @@ def snap_mixed_pixels(
     slope = (slope_x.square() + slope_y.square()).sqrt().minimum(SLOPE_CAP / focal)
     gentlest = -_window_max(-slope, radius)
     span = high - low
-    share = (log_depth - low) / span.clamp_min(1e-6)
-    mixed = (
-        valid & (span - SLOPE_ALLOWANCE * radius * gentlest > LEAST_JUMP) & (share > 0.02) & (share < 0.98)
-    )
-    mixed &= _window_max(_largest_step(log_depth, valid), radius) < STEEPEST_STEP * span
+    sign, unit = (1.0 if kind == "depth" else -1.0), log_depth.amax((1, 2), keepdim=True)
+    linear, first, last = (
+        (sign * (part - unit)).exp() for part in (log_depth, low, high)
+    )  # of the map, any unit
+    width = (last - first).abs()
+    share = (linear - first).abs() / width.clamp_min(1e-9)
+    mixed = valid & (span - SLOPE_ALLOWANCE * radius * gentlest > LEAST_JUMP)
+    mixed &= (share > 0.02) & (share < 0.98)
+    mixed &= _window_max(_largest_step(linear, valid), radius) < STEEPEST_STEP * width
     doubt = NORMAL_ERROR / (focal * cosine.square())
     unexplained = [
         _rise_across(log_depth, axis, radius).sub(_window_sum(along, axis, radius)).abs()
@@ -73,15 +78,13 @@ def snap_mixed_pixels(
         for axis, along in ((2, slope_x), (1, slope_y))
     ]
     mixed &= torch.maximum(*unexplained) > LEAST_JUMP
-    sign = 1.0 if kind == "depth" else -1.0
-    nearer_low = torch.expm1(sign * (log_depth - low)).abs() < 0.5 * torch.expm1(sign * span).abs()
-    return torch.where(mixed, torch.where(nearer_low, low, high), log_depth), mixed
+    return torch.where(mixed, torch.where(share < 0.5, low, high), log_depth), mixed
 
 
-def _largest_step(log_depth: Tensor, valid: Tensor) -> Tensor:
+def _largest_step(values: Tensor, valid: Tensor) -> Tensor:
     """Return the larger of the steps to the right and lower neighbour, (B, H, W)."""
-    across = (log_depth[:, :, 1:] - log_depth[:, :, :-1]).abs() * (valid[:, :, 1:] & valid[:, :, :-1])
-    down = (log_depth[:, 1:] - log_depth[:, :-1]).abs() * (valid[:, 1:] & valid[:, :-1])
+    across = (values[:, :, 1:] - values[:, :, :-1]).abs() * (valid[:, :, 1:] & valid[:, :, :-1])
+    down = (values[:, 1:] - values[:, :-1]).abs() * (valid[:, 1:] & valid[:, :-1])
     return torch.maximum(functional.pad(across, (0, 1)), functional.pad(down, (0, 0, 0, 1)))
 
 

@@ -7,7 +7,9 @@ from lotus_core.errors import ShapeError
 from lotus_core.geometry.camera import intrinsics_from_focal, intrinsics_from_fov, pixel_grid
 from lotus_core.geometry.points import project, rotate_vectors, transform_points, unproject
 
-QUARTER_TURN = torch.tensor([[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0], [0.0, 0.0, 0.0, 1.0]])
+QUARTER_TURN = torch.tensor(
+    [[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0], [0.0, 0.0, 0.0, 1.0]]
+)
 
 
 def test_a_worked_point():
@@ -45,7 +47,9 @@ def test_unprojection_is_differentiable_in_depth_and_focal_length():
 
 
 def test_points_behind_the_camera_have_no_pixel():
-    pixels, depth = project(torch.tensor([[[0.0, 0.0, -2.0], [0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]]), torch.eye(3)[None])
+    pixels, depth = project(
+        torch.tensor([[[0.0, 0.0, -2.0], [0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]]), torch.eye(3)[None]
+    )
     assert pixels[0, :2].isnan().all()
     assert pixels[0, 2].isfinite().all()
     assert depth[0].tolist() == [-2.0, 0.0, 2.0]
@@ -58,7 +62,9 @@ def test_a_list_of_points_projects_as_well_as_a_grid():
 
 
 def test_one_pixel_pictures_unproject():
-    assert unproject(torch.full((1, 1, 1), 2.0), intrinsics_from_fov(60.0, 1, 1)).tolist() == [[[[0.0, 0.0, 2.0]]]]
+    assert unproject(torch.full((1, 1, 1), 2.0), intrinsics_from_fov(60.0, 1, 1)).tolist() == [
+        [[[0.0, 0.0, 2.0]]]
+    ]
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (1, 1, 4, 4), (0, 4, 4)])
