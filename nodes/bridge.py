@@ -64,15 +64,18 @@ class DownloadProgress:
 
 @contextmanager
 def warnings_logged() -> Iterator[None]:
-    """Write the core's warnings to ComfyUI's log, each time they occur."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        if issubclass(warning.category, LotusWarning):
-            logger.warning("Lotus: %s", warning.message)
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    """Write the core's warnings to ComfyUI's log, each time they occur, also before an error."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        for warning in caught:
+            if issubclass(warning.category, LotusWarning):
+                logger.warning("Lotus: %s", warning.message)
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def options(

@@ -128,12 +128,12 @@ def test_a_vae_that_overflows_fp16_is_computed_again_in_fp32(details):
 
 def test_a_vae_that_does_not_fit_goes_on_in_strips_without_seams(details):
     strips = details["strips"]
-    assert strips["peak"] <= 120 * MIB
+    assert strips["peak"] <= 64 * MIB
     assert strips["latents"] < 1e-4
     assert strips["maps"] < 2 / 255 / 10
     assert [line.split(":")[1] for line in strips["lines"]] == [
-        " out of memory while encoding 448x400 pixels",
-        " out of memory while decoding 448x400 pixels",
+        " out of memory while encoding 320x288 pixels",
+        " out of memory while decoding 320x288 pixels",
     ]
 
 
@@ -143,13 +143,12 @@ def test_nothing_is_left_on_the_card_at_the_end(details):
 
 @pytest.fixture(scope="module")
 def dynamic(checkout: Checkout) -> dict:
-    found = run_inside(
-        checkout, INSIDE / "dynamic_card.py", "3", "400", "900", comfy_arguments=arguments(checkout)
-    )
-    if not found["dynamic"]:
+    if "class ModelPatcherDynamic" not in (checkout.root / "comfy" / "model_patcher.py").read_text("utf-8"):
         assert checkout.version_tuple < (0, 12), "this version should have dynamic VRAM"
         pytest.skip(f"ComfyUI {checkout.version} has no dynamic VRAM")
-    return found
+    return run_inside(
+        checkout, INSIDE / "dynamic_card.py", "3", "400", "900", comfy_arguments=arguments(checkout)
+    )
 
 
 def test_dynamic_vram_gives_the_unmanaged_result_within_the_card(dynamic):

@@ -1,16 +1,9 @@
-"""Runs a Lotus model under ComfyUI's dynamic VRAM on simulated cards, where this version has it, and reports.
+"""Runs a Lotus model under ComfyUI's dynamic VRAM on simulated cards, and reports; for versions that have it.
 
 Arguments: how many runs, then the cards' sizes in MiB.
 """
 
 from __future__ import annotations
-
-import comfy.model_patcher
-import pack
-
-if not hasattr(comfy.model_patcher, "ModelPatcherDynamic"):
-    pack.report({"dynamic": False})
-    raise SystemExit(0)
 
 import gc
 import logging
@@ -20,6 +13,7 @@ from typing import Any
 
 import comfy.model_management as mm
 import large_networks
+import pack
 import torch
 import virtual_memory
 from accelerator import CARD, DEVICE, MIB, CardMode
