@@ -15,6 +15,7 @@ from .manifest import FOLDER as MANIFEST
 from .manifest import SUMMARY, merge
 from .pipeline import Pipeline, Workers
 from .plan import Unit, plan_units
+from .samples import require_webdataset
 from .shards import FOLDER as SHARDS
 from .storage import Store
 
@@ -57,9 +58,13 @@ def begin(spec: str, store: Store, job: Job) -> list[Unit]:
         ImageError: Nothing to work on.
         OptionError: The folder holds another job.
         StorageError: The input cannot be listed, or the folder not written.
+        MissingExtraError: Shards are read or written, and the package webdataset is not installed.
     """
     planned = None if has_job(store) else plan_units(spec, job.chunk)
-    return open_job(store, job, planned, spec)
+    units = open_job(store, job, planned, spec)
+    if job.format == "webdataset" or any(unit.source == "tar" for unit in units):
+        require_webdataset("webdataset")  # now, rather than after the model was loaded
+    return units
 
 
 def run_local(

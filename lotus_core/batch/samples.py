@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import itertools
 import re
 import tarfile
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
@@ -122,6 +123,18 @@ def read_picture(sample: Sample) -> Picture:
         raise UnreadableImage(error, digest) from error
 
 
+def require_webdataset(module: str) -> Any:
+    """Return a module of the package webdataset.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError("webdataset", "batch", "WebDataset shards") from error
+
+
 def _file(index: int, name: str) -> Sample:
     def read() -> bytes:
         try:
@@ -136,21 +149,21 @@ def _file(index: int, name: str) -> Sample:
 
 def _shard(url: str) -> Iterator[Sample]:
     """Yield the samples of a shard; where it is missing or damaged, one more that says so when it is read."""
-    try:
-        from webdataset.tariterators import group_by_keys, tar_file_iterator
-    except ImportError as error:
-        raise MissingExtraError("webdataset", "batch", "reading WebDataset shards") from error
+    tariterators = require_webdataset("webdataset.tariterators")
     seen: dict[str, int] = {}
     try:
         with reading(url) as file:
-            for fields in group_by_keys(tar_file_iterator(cast(Any, file))):
+            # The stream is opened here: webdataset's own opener would run what a name says after "pipe:".
+            for fields in tariterators.group_by_keys(
+                tariterators.tar_file_expander(iter([{"url": url, "stream": file}]))
+            ):
                 yield _member(url, fields, seen)
         if not seen:
             raise ValueError("no sample in it")
     except (tarfile.TarError, OSError, ValueError) as error:
         broken = ImageError(
             f"the shard {url} is missing, empty or damaged from here on",
-            found=str(error),
+            found=str(error.args[0] if error.args else error).split(" @ ")[0],  # webdataset adds its stream
             remedy="copy or download it again",
         )
         yield Sample(url, "damaged", partial(_refuse, broken))

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from torch import Tensor
 
-from ..errors import MissingExtraError
 from ..io.png import encode_png
 from ..rendering.normal import normal_rgb
 from .job import BatchFormat, Job
+from .samples import require_webdataset
 from .storage import Store
 
 FOLDER = "shards"
@@ -126,8 +126,5 @@ class _Tar:
 
 
 def _tar_writer(file: BinaryIO) -> Any:
-    try:
-        from webdataset.writer import TarWriter
-    except ImportError as error:
-        raise MissingExtraError("webdataset", "batch", "writing WebDataset shards") from error
-    return TarWriter(file, user="lotus", group="lotus", encoder=False, mtime=0)
+    writer = require_webdataset("webdataset.writer")
+    return writer.TarWriter(file, user="lotus", group="lotus", encoder=False, mtime=0)

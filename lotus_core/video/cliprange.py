@@ -15,12 +15,12 @@ from torch import Tensor
 from ..rendering.ranges import PERCENTILES, ValueRange
 from .stabilize import Corrections
 
-_QUANTILES: Final = 129
+_QUANTILES: Final = 128
 _SAMPLES: Final = 2**15  # pixels per frame that the quantiles between the extremes are taken from
 
 
 class ClipRange:
-    """Collects what the range of a clip needs: 129 numbers per frame."""
+    """Collects what the range of a clip needs: 130 numbers per frame."""
 
     def __init__(self) -> None:
         self._rows: list[Tensor] = []
@@ -28,11 +28,9 @@ class ClipRange:
     def push(self, values: Tensor) -> None:
         """Take note of a frame's map, (H, W) float, before its correction. Its extremes are kept exactly."""
         flat = values.detach().float().cpu().flatten()
-        low, high = flat.aminmax()
         thin = flat[:: max(1, len(flat) // _SAMPLES)].sort().values
-        row = thin[torch.linspace(0, len(thin) - 1, _QUANTILES).round().long()].clone()
-        row[0], row[-1] = low, high
-        self._rows.append(row)
+        at = (torch.arange(_QUANTILES) + 0.5) / _QUANTILES * len(thin)
+        self._rows.append(torch.cat([thin[at.long()], torch.stack(flat.aminmax())]))
 
     def range(self, corrections: Corrections, percentiles: tuple[float, float] = PERCENTILES) -> ValueRange:
         """Return the range between two percentiles of the corrected clip, (1,) each.
@@ -43,15 +41,13 @@ class ClipRange:
         """
         rows = torch.stack(self._rows)
         pooled = rows * corrections.scale[:, None] + corrections.shift[:, None]
-        low, high = percentiles
-        if (low, high) == (0.0, 100.0):
-            ends = pooled.min(), pooled.max()
-        else:
-            ordered = pooled.flatten().sort().values
-            at = torch.tensor([low, high]) / 100.0 * (len(ordered) - 1)
-            ends = tuple(ordered[at.round().long()])
-        if ends[0] == ends[1]:
-            ends = pooled.min(), pooled.max()
+        extremes = pooled[:, _QUANTILES].min(), pooled[:, _QUANTILES + 1].max()
+        ends = extremes
+        if percentiles != (0.0, 100.0):
+            ordered = pooled[:, :_QUANTILES].flatten().sort().values
+            at = torch.tensor(percentiles) / 100.0 * (len(ordered) - 1)
+            low, high = ordered[at.round().long()]
+            ends = extremes if low == high else (low, high)
         return ValueRange(ends[0].reshape(1), ends[1].reshape(1))
 
     def state(self, start: int = 0) -> dict[str, Tensor]:
@@ -60,4 +56,4 @@ class ClipRange:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Append the rows of another collector's `state`."""
-        self._rows.extend(state.get("quantiles", torch.empty(0, _QUANTILES)))
+        self._rows.extend(state.get("quantiles", torch.empty(0, _QUANTILES + 2)))

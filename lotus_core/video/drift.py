@@ -31,7 +31,7 @@ class TrendPrior:
 MOVING_CAMERA: Final = TrendPrior(slope=3e-3, bend=1.2e-3)
 """Tuned on rendered pans and dollies with a near mover: all of the scene's creep, little of the network's drift."""
 
-STILL_CAMERA: Final = TrendPrior(slope=3e-4, bend=1e-4)
+STILL_CAMERA: Final = TrendPrior(slope=1e-4, bend=3e-5)
 """A still background pins the fits down, so that slow drift is the network's too."""
 
 _FIT_NOISE: Final = 2e-3  # standard deviation of a fit's own error: jumps of this size need no correction
