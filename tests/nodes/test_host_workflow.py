@@ -87,8 +87,9 @@ def test_upload_button_of_load_image_is_no_input() -> None:
     assert convert(node(1, "LoadImage", ["b.png", "image"]))["1"]["inputs"] == {"image": "b.png"}
 
 
-def test_viewer_of_preview_3d_is_no_input() -> None:
-    assert convert(node(1, "Preview3D", ["mesh.glb", ""]))["1"]["inputs"] == {"model_file": "mesh.glb"}
+def test_the_picture_of_preview_3ds_viewer_is_sent_along_as_the_frontend_does() -> None:
+    inputs = convert(node(1, "Preview3D", ["mesh.glb", ""]))["1"]["inputs"]
+    assert inputs == {"model_file": "mesh.glb", "image": ""}
 
 
 def test_links_in_object_form_are_read() -> None:

@@ -133,7 +133,9 @@ def _widgets(kind: str, info: Mapping[str, Any]) -> Iterator[tuple[str | None, A
             uploads += any(options.get(option) for option in UPLOAD_OPTIONS)
         for _ in range(uploads):  # the frontend puts the button after all inputs of the category
             yield None, "image"
-    if kind in VIEWER_NODES:
+    if kind == "Preview3D":
+        yield "image", ""  # the viewer's picture, which the frontend sends along
+    elif kind in VIEWER_NODES:
         yield None, ""
 
 
