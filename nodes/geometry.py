@@ -15,6 +15,7 @@ from ..lotus_core.geometry.camera import fov_from_focal
 from ..lotus_core.geometry.joint import JointGeometry
 from ..lotus_core.geometry.mesh import Mesh, grid_mesh
 from ..lotus_core.geometry.point_cloud import point_cloud
+from ..lotus_core.io.atomic import storage_error
 from ..lotus_core.io.meshes import write_glb, write_ply
 from . import compat
 from .sockets import LotusGeometry, LotusGeometrySocket, MogeGeometrySocket
@@ -35,10 +36,16 @@ def stride_input() -> Any:
 
 
 def output_file(prefix: str, suffix: str) -> tuple[Path, str]:
-    """Return a new file in ComfyUI's output folder: its path, and the same relative to that folder."""
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, folder_paths.get_output_directory()
-    )
+    """Return a new file in ComfyUI's output folder: its path, and the same relative to that folder.
+
+    Raises:
+        StorageError: The folder cannot be made or read.
+    """
+    output = folder_paths.get_output_directory()
+    try:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
+    except OSError as error:
+        raise storage_error(error, Path(output) / prefix) from error
     file = f"{name}_{counter:05}_{suffix}"
     return Path(folder) / file, f"{subfolder}/{file}" if subfolder else file
 
