@@ -47,4 +47,15 @@ def test_workflow_is_read_by_the_tests_as_by_the_frontend(frontend: Frontend, pa
     workflow = read_workflow(path)
     provide_images(frontend.server.api, workflow)
     frontend.open(workflow)
-    assert workflow_to_prompt(workflow, frontend.server.api.object_info()) == frontend.prompt()
+    ours = workflow_to_prompt(workflow, frontend.server.api.object_info())
+    assert without_viewer_pictures(ours) == without_viewer_pictures(frontend.prompt())
+
+
+def without_viewer_pictures(prompt: dict[str, dict]) -> dict[str, dict]:
+    """The prompt without what a 3D viewer shows, which only newer frontends send along."""
+    return {
+        node_id: node | {"inputs": {name: value for name, value in node["inputs"].items() if name != "image"}}
+        if node["class_type"] == "Preview3D"
+        else node
+        for node_id, node in prompt.items()
+    }
