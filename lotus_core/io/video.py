@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import MissingExtraError, VideoError
+from .pacing import Loss, Pace
 
 VIDEO_SUFFIXES: Final = frozenset(
     (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".gif")
@@ -69,19 +70,6 @@ class DecodedFrame:
 
     rgb: np.ndarray
     ticks: int
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What could not be read.
-
-    Attributes:
-        frame: Number of frames read before it.
-        reason: What FFmpeg said.
-    """
-
-    frame: int
-    reason: str
 
 
 class VideoReader(AbstractContextManager["VideoReader"]):
@@ -140,16 +128,31 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 land on another frame.
         """
         count, last = 0, None
+        pace = Pace(self.info.time_base) if self.info.frames is None else None
         for frame in self._all():
             ticks = self._ticks(frame, last)
+            if pace is not None and last is not None:
+                self.losses.extend(pace.step(ticks - last, count))
             last = ticks
             if count >= skip:
                 yield DecodedFrame(self._rgb(frame), ticks)
             count += 1
+        self.losses.extend(self._missing(count, last or 0))
+
+    def _missing(self, count: int, last: int) -> Iterator[Loss]:
+        """Yield what the file states to hold beyond its last frame."""
         stated = self.info.frames
-        if stated is not None and count < stated:
-            missing = stated - count
-            self.losses.append(Loss(count, f"{missing} of {stated} frames that the file states are missing"))
+        if stated is not None:
+            if count < stated:
+                yield Loss(count, f"{stated - count} of {stated} frames that the file states are missing")
+            return
+        length, rate = self._container.duration, self.info.rate or Fraction(25)
+        end, start = (
+            float(last * self.info.time_base + 1 / rate),
+            float(self._container.start_time or 0) / 1e6,
+        )
+        if length is not None and end + 2.0 / float(rate) < length / 1e6 + start:
+            yield Loss(count, f"the file ends at {end:.2f} s of {length / 1e6 + start:.2f} s that it states")
 
     def _all(self) -> Iterator[Any]:
         if self._first is not None:

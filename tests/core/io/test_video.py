@@ -175,8 +175,19 @@ def test_a_truncated_matroska_file_gives_what_is_there(tmp_path):
     whole = write_clip(tmp_path / "a.mkv", 40, gop=4).read_bytes()
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole[: int(len(whole) * 0.7)])
-    _, frames = read(cut)
+    reader, frames = read(cut)
     assert 5 < len(frames) < 40
+    assert reader.losses[-1].frame == len(frames)
+    assert "s of 1.67 s that it states" in reader.losses[-1].reason
+
+
+def test_a_hole_in_a_matroska_file_is_noticed_by_the_gap(tmp_path):
+    path = write_clip(tmp_path / "a.mkv", 20, ticks=[3750 * i for i in (*range(12), *range(15, 23))])
+    reader, frames = read(path)
+    assert len(frames) == 20
+    assert [(loss.frame, loss.reason) for loss in reader.losses] == [
+        (12, "about 3 frames are missing: a gap of 0.17 s")
+    ]
 
 
 def test_a_damaged_middle_is_noted_and_reading_goes_on(tmp_path):
