@@ -63,7 +63,8 @@ class LoadLotusModel(io.ComfyNode):
                 io.Conditioning.Input(
                     "prompt",
                     optional=True,
-                    tooltip="ComfyUI's Lotus Conditioning, or another embedding of the empty prompt. Not needed: it is taken by itself.",
+                    tooltip="ComfyUI's Lotus Conditioning, or another embedding of the empty prompt. "
+                    "Not needed: it is taken by itself.",
                 ),
             ],
             outputs=[LotusModelSocket.Output("lotus_model", display_name="lotus_model")],

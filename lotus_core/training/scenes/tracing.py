@@ -49,7 +49,9 @@ class Pairs:
 
     def of(self, rows: slice) -> Pairs:
         """Return the pairs of a range of solids."""
-        start, stop = torch.searchsorted(self.solid.contiguous(), torch.tensor([rows.start, rows.stop])).tolist()
+        start, stop = torch.searchsorted(
+            self.solid.contiguous(), torch.tensor([rows.start, rows.stop])
+        ).tolist()
         return Pairs(self.ray[start:stop], self.solid[start:stop])
 
 
