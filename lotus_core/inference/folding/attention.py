@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .leaves import linear, wide_bias, wide_weight
+from .leaves import laid_out_like, linear, wide_bias, wide_weight
 
 if TYPE_CHECKING:
     from .options import Folds
@@ -170,7 +170,7 @@ class SpatialTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, B)
         tokens = self.proj_out(tokens) if self.linear else tokens
-        y = tokens.view(B, h, w, -1).permute(0, 3, 1, 2)
+        y = laid_out_like(tokens.view(B, h, w, -1).permute(0, 3, 1, 2), x)
         return (y if self.linear else self.proj_out(y)) + x
 
 
@@ -191,4 +191,4 @@ class PixelAttention(nn.Module):
         """Return (B, C, h, w) from (B, C, h, w)."""
         B, C, h, w = x.shape
         tokens = self.norm(x).permute(0, 2, 3, 1).reshape(B * h * w, C)
-        return self.attention(tokens, B).view(B, h, w, C).permute(0, 3, 1, 2) + x
+        return laid_out_like(self.attention(tokens, B).view(B, h, w, C).permute(0, 3, 1, 2), x) + x

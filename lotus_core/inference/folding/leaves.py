@@ -53,6 +53,17 @@ def widened(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def layout_of(x: Tensor) -> torch.memory_format:
+    """Return how a (B, C, h, w) map lies in memory: channels last, or else contiguous."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def laid_out_like(x: Tensor, other: Tensor) -> Tensor:
+    """Return a (B, C, h, w) map in the memory layout of another: convolutions are slow where layouts mix."""
+    return x.contiguous(memory_format=layout_of(other))
+
+
 def at_hand(leaf: nn.Module, x: Tensor) -> bool:
     """Say whether a leaf's weights can be read directly to compute with `x`.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .convolution import can_filter, convolve
-from .leaves import at_hand, convolution, linear, wide_bias, wide_weight
+from .leaves import at_hand, convolution, layout_of, linear, wide_bias, wide_weight
 from .minimal_filtering import phase_kernels, winograd_after_upsampling
 from .tiles import tiled_convolution
 from .workspace import Workspace
@@ -62,7 +62,7 @@ class PhaseUpsample(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
             return tiled_convolution(x, kernels, bias[:D], winograd_after_upsampling(), work)
         phases = self.phases(x).unflatten(1, (2, 2, D))  # (B, 2, 2, D, h + 1, w + 1)
-        out = _empty_like_rows(x, D, 2 * h, 2 * w)
+        out = x.new_empty(x.shape[0], D, 2 * h, 2 * w).contiguous(memory_format=layout_of(x))
         for a in (0, 1):
             for b in (0, 1):
                 out[:, :, a::2, b::2] = phases[:, a, b, :, a : a + h, b : b + w]
@@ -103,7 +103,7 @@ class DifferenceUpsample(nn.Module):
         H, W = (2 * h, 2 * w) if size is None else size
         if h != (H + 1) // 2 or w != (W + 1) // 2:
             raise ValueError(f"{h}x{w} cannot be doubled to {H}x{W}")
-        x = x.permute(0, 2, 3, 1)
+        layout, x = layout_of(x), x.permute(0, 2, 3, 1)
         above = _differences(x, 1)  # (B, h + 1, w, C)
         of_whole = _phases(self.whole(x), self.columns(_differences(x, 2)), 2, W)
         rows = self.rows(above).unflatten(-1, (2, -1)).unbind(-2)
@@ -114,7 +114,7 @@ class DifferenceUpsample(nn.Module):
             even, odd = _phases(whole, torch.cat(differences, dim=-1), 1, H)
             out[:, 0::2, column::2] = even
             out[:, 1::2, column::2] = odd
-        return out.permute(0, 3, 1, 2)
+        return out.permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
 
 def _differences(x: Tensor, dim: int) -> Tensor:
@@ -138,13 +138,3 @@ def _phases(whole: Tensor, differences: Tensor, dim: int, size: int) -> tuple[Te
     if size % 2:
         even.narrow(dim, n - 1, 1).add_(last.narrow(dim, n, 1))
     return even, whole.narrow(dim, 0, size // 2) + last.narrow(dim, 1, size // 2)
-
-
-def _empty_like_rows(x: Tensor, channels: int, height: int, width: int) -> Tensor:
-    """Return an empty map in the memory layout of `x`."""
-    layout = (
-        torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    )
-    return torch.empty(
-        x.shape[0], channels, height, width, dtype=x.dtype, device=x.device, memory_format=layout
-    )

@@ -7,6 +7,8 @@ from torch import nn
 from lotus_core.inference.folding.leaves import (
     at_hand,
     convolution,
+    laid_out_like,
+    layout_of,
     linear,
     rebiased,
     wide_bias,
@@ -94,3 +96,14 @@ def test_weights_that_a_host_patches_on_every_call_are_not_at_hand(hook):
 
 def test_a_leaf_without_weights_is_not_at_hand():
     assert not at_hand(nn.GroupNorm(1, 2, affine=False), torch.zeros(1))
+
+
+def test_a_map_is_brought_into_the_layout_of_another():
+    rows = torch.randn(2, 3, 4, 5)
+    last = rows.contiguous(memory_format=torch.channels_last)
+    assert layout_of(rows) is torch.contiguous_format
+    assert layout_of(last) is torch.channels_last
+    assert laid_out_like(rows, last).stride() == last.stride()
+    assert laid_out_like(last, rows).stride() == rows.stride()
+    assert torch.equal(laid_out_like(last, rows), rows)
+    assert laid_out_like(last, last) is last
