@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..inference.model import LotusModel
     from ..inference.options import InferenceOptions
     from ..video.convert import VideoMaps
+    from ..video.painter import ClipOptions
     from ..video.sinks import Look, VideoOutput
 
 _OUTPUTS: Final = ("mp4", "ffv1", "png16", "exr")  # video.sinks.VIDEO_OUTPUTS, which needs torch
@@ -77,11 +78,11 @@ def run(args: argparse.Namespace) -> int:
     report = Report("video", as_json=args.json, quiet=args.quiet)
     try:
         place = _place(args)
-        model, options = _prepare(args, report)
+        model, options, clip = _prepare(args, report)
     except LotusError as error:
         return report.refuse(error)
     try:
-        facts = _work(args, place, model, options)
+        facts = _work(args, place, model, options, clip)
     except KeyboardInterrupt:
         return report.finish(interrupted=True)
     except LotusError as error:
@@ -151,13 +152,15 @@ def _place(args: argparse.Namespace) -> _Place:
     return _Place(output.parent, output.stem, output)
 
 
-def _prepare(args: argparse.Namespace, report: Report) -> tuple[LotusModel, InferenceOptions]:
+def _prepare(args: argparse.Namespace, report: Report) -> tuple[LotusModel, InferenceOptions, ClipOptions]:
     """Check what can be checked before the model is loaded, then load it."""
     from . import choice
 
     options = replace(arguments.inference_options(args), sequence="video")
+    from ..video.painter import ClipOptions
     from ..video.sinks import require_output
 
+    clip = ClipOptions(carry=args.carry, stabilize=not args.no_stabilize, find_cuts=not args.no_cuts)
     for output in args.outputs:
         require_output(output)
     if not args.input.is_file():
@@ -170,17 +173,15 @@ def _prepare(args: argparse.Namespace, report: Report) -> tuple[LotusModel, Infe
     else:
         model.depth_kind()
     report.state(models=[asdict(model.info)])
-    return model, options
+    return model, options, clip
 
 
 def _work(
-    args: argparse.Namespace, place: _Place, model: LotusModel, options: InferenceOptions
+    args: argparse.Namespace, place: _Place, model: LotusModel, options: InferenceOptions, clip: ClipOptions
 ) -> dict[str, Any]:
     """Make both passes, and return what is to be told of them."""
     from ..video.convert import estimate_video, write_video
-    from ..video.painter import ClipOptions
 
-    clip = ClipOptions(carry=args.carry, stabilize=not args.no_stabilize, find_cuts=not args.no_cuts)
     what = model.info.output
     parts = place.path("parts", what)
     with _Bar("frames", args.quiet) as bar:
