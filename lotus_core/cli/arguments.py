@@ -17,6 +17,7 @@ Format = Literal["png", "png16", "exr", "npy", "npz"]
 
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("png", "png16")
+MODEL_HELP: Final = "catalogue name (`lotus models`), Hub id, diffusers folder or .safetensors file"
 COLORMAP_NAMES: Final = ("grey", "spectral", "turbo")  # rendering.colormap.COLORMAPS, which needs torch
 
 
@@ -92,6 +93,13 @@ def add_inference_arguments(parser: argparse.ArgumentParser, *, ensemble: bool) 
         default="bilinear",
         help="how maps are brought to the input's size",
     )
+
+
+def add_joint_model_choice(parser: argparse.ArgumentParser) -> None:
+    """Add which two models are run, for commands that need depth and normals."""
+    parser.add_argument("--model", nargs=2, metavar=("DEPTH", "NORMAL"), help="both models at once")
+    parser.add_argument("--depth-model", metavar="M", help=MODEL_HELP)
+    parser.add_argument("--normal-model", metavar="M", help=MODEL_HELP)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..conventions import OutputKind
-from ..errors import CheckpointError, OutputKindError
+from ..errors import CheckpointError, OptionError, OutputKindError
 from ..loading import catalog
 from ..loading.store import Places, find
 
@@ -106,6 +106,36 @@ def load(source: str, loading: Loading, kind: OutputKind | None = None) -> Lotus
                 found=error.found,
                 remedy="say it with --kind depth, disparity or normal",
             ) from error
+
+
+def load_joint(
+    both: Sequence[str] | None, depth_name: str | None, normal_name: str | None, loading: Loading
+) -> list[LotusModel]:
+    """Return a loaded depth model and a loaded normal model.
+
+    Args:
+        both: What --model names, depth first, or None.
+        depth_name: What --depth-model names, or None.
+        normal_name: What --normal-model names, or None.
+        loading: How to load them.
+
+    Raises:
+        OptionError: Models named twice.
+        ModelTaskError: Models given the wrong way round.
+        CheckpointError: A name, file or folder cannot be used, or none was named and the default is not here.
+        DownloadError: A file could not be fetched.
+    """
+    if both is not None and (depth_name or normal_name):
+        raise OptionError("--model", " ".join(both), "the only option that names models, or left out")
+    depth_name, normal_name = both or (depth_name, normal_name)
+    sources = (
+        chosen_source(depth_name, "depth", "--depth-model"),
+        chosen_source(normal_name, "normal", "--normal-model"),
+    )
+    depth_model, normal_model = (load(source, loading) for source in sources)
+    depth_model.depth_kind()
+    normal_model.require_normals()
+    return [depth_model, normal_model]
 
 
 class DownloadBar:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from ..inference.model import LotusModel
     from ..inference.options import InferenceOptions
-    from .choice import Loading
     from .inputs import Inputs, Item
     from .products import Destination, Product
 
@@ -77,15 +76,14 @@ class _Job:
 
 
 def _add_model_choice(parser: argparse.ArgumentParser, command: str) -> None:
-    what = "catalogue name (`lotus models`), Hub id, diffusers folder or .safetensors file"
-    if command != "joint":
+    if command == "joint":
+        arguments.add_joint_model_choice(parser)
+    else:
         parser.add_argument(
-            "--model", metavar="M", help=f"{what}; default: the published one, if it is on disk"
+            "--model",
+            metavar="M",
+            help=f"{arguments.MODEL_HELP}; default: the published one, if it is on disk",
         )
-        return
-    parser.add_argument("--model", nargs=2, metavar=("DEPTH", "NORMAL"), help="both models at once")
-    parser.add_argument("--depth-model", metavar="M", help=what)
-    parser.add_argument("--normal-model", metavar="M", help=what)
 
 
 def _prepare(args: argparse.Namespace, report: Report) -> _Job:
@@ -139,7 +137,7 @@ def _models(args: argparse.Namespace) -> list[LotusModel]:
 
     loading = choice.Loading(args.precision, args.device, args.vae, args.revision, args.quiet)
     if args.command == "joint":
-        return _joint_models(args, loading)
+        return choice.load_joint(args.model, args.depth_model, args.normal_model, loading)
     purpose: choice.Purpose = "normal" if args.command == "normal" else "depth"
     model = choice.load(choice.chosen_source(args.model, purpose, "--model"), loading, args.kind)
     if args.command == "depth":
@@ -147,22 +145,6 @@ def _models(args: argparse.Namespace) -> list[LotusModel]:
     elif args.command == "normal":
         model.require_normals()
     return [model]
-
-
-def _joint_models(args: argparse.Namespace, loading: Loading) -> list[LotusModel]:
-    from . import choice
-
-    if args.model is not None and (args.depth_model or args.normal_model):
-        raise OptionError("--model", " ".join(args.model), "the only option that names models, or left out")
-    depth_name, normal_name = args.model or (args.depth_model, args.normal_model)
-    sources = (
-        choice.chosen_source(depth_name, "depth", "--depth-model"),
-        choice.chosen_source(normal_name, "normal", "--normal-model"),
-    )
-    depth_model, normal_model = (choice.load(source, loading) for source in sources)
-    depth_model.depth_kind()
-    normal_model.require_normals()
-    return [depth_model, normal_model]
 
 
 def _estimator(

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GLTF_FROM_OPENCV = (1.0, -1.0, -1.0)
-PLY_COMMENT = "Axes: OpenCV camera (+x right, +y down, +z forward)."
+CAMERA_COMMENT = "Axes: OpenCV camera (+x right, +y down, +z forward)."
+WORLD_COMMENT = "Axes: the world of the camera poses that it was made with."
 
 _LINEAR = "_COLOR_0"
 
@@ -60,7 +61,7 @@ def write_glb(path: str | Path, mesh: Mesh) -> Path:
     return write_bytes(path, data)
 
 
-def write_ply(path: str | Path, shape: Mesh | PointCloud) -> Path:
+def write_ply(path: str | Path, shape: Mesh | PointCloud, *, comment: str = CAMERA_COMMENT) -> Path:
     """Write a mesh or a point cloud as binary little-endian PLY with 8-bit colours, in OpenCV axes.
 
     PLY has no textures: a textured mesh gets the colour of the texture at each vertex.
@@ -68,6 +69,7 @@ def write_ply(path: str | Path, shape: Mesh | PointCloud) -> Path:
     Args:
         path: File to write, ``.ply``.
         shape: Mesh or point cloud, OpenCV axes.
+        comment: What the file says about its axes, ASCII: `CAMERA_COMMENT` or `WORLD_COMMENT`.
 
     Returns:
         The path.
@@ -91,7 +93,7 @@ def write_ply(path: str | Path, shape: Mesh | PointCloud) -> Path:
     magic, form, rest = data.split(b"\n", 2)
     if points_only:  # some readers take a file with a face element for a broken mesh
         rest = rest.replace(b"element face 0\nproperty list uchar int vertex_indices\n", b"", 1)
-    return write_bytes(path, b"\n".join([magic, form, b"comment " + PLY_COMMENT.encode(), rest]))
+    return write_bytes(path, b"\n".join([magic, form, b"comment " + comment.encode("ascii"), rest]))
 
 
 def write_obj(path: str | Path, mesh: Mesh) -> Path:

@@ -41,6 +41,23 @@ def read_transforms(path: str | Path, *, image_size: tuple[int, int] | None = No
     Raises:
         GeometryError: The file is missing or malformed, names no frame, or uses a fisheye or panoramic model.
     """
+    file, data, frames = _load(path)
+    images = [_read_frame({**data, **frame}, file, image_size) for frame in frames]
+    return CameraSet(images=tuple(sorted(images, key=lambda image: image.name)), points=None)
+
+
+def frame_names(path: str | Path) -> list[str]:
+    """Return the pictures that a transforms.json names, in the file's order.
+
+    Raises:
+        GeometryError: The file is missing or malformed, or names no frame.
+    """
+    file, _, frames = _load(path)
+    return [_name(frame, file) for frame in frames]
+
+
+def _load(path: str | Path) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
+    """The file, all of it, and its frames."""
     file = Path(path)
     if file.is_dir():
         file = file / "transforms.json"
@@ -48,15 +65,19 @@ def read_transforms(path: str | Path, *, image_size: tuple[int, int] | None = No
     frames = data.get("frames")
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise GeometryError(f"{file} lists no frames", remedy="export the cameras again")
-    images = [_read_frame({**data, **frame}, file, image_size) for frame in frames]
-    return CameraSet(images=tuple(sorted(images, key=lambda image: image.name)), points=None)
+    return file, data, frames
+
+
+def _name(data: Mapping[str, Any], file: Path) -> str:
+    name = data.get("file_path")
+    if not isinstance(name, str) or not name:
+        raise GeometryError(f"a frame in {file} names no file_path", remedy="export the cameras again")
+    return name
 
 
 def _read_frame(data: Mapping[str, Any], file: Path, image_size: tuple[int, int] | None) -> PosedImage:
     """One frame, whose own entries win over the file's."""
-    name = data.get("file_path")
-    if not isinstance(name, str) or not name:
-        raise GeometryError(f"a frame in {file} names no file_path", remedy="export the cameras again")
+    name = _name(data, file)
     model = str(data.get("camera_model", "OPENCV")).upper()
     if model not in PINHOLE_MODELS or data.get("is_fisheye"):
         raise GeometryError(
