@@ -1,4 +1,4 @@
-"""Checks of a caller's tensors, done once at the public border."""
+"""Checks of a caller's tensors, done once at the public border, and of what their device can do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .errors import ShapeError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -34,3 +35,11 @@ def require_shape(name: str, tensor: Tensor, expected: str, *, remedy: str) -> N
         fits &= size == int(part) if part.isdigit() else size == sizes.setdefault(part, size) and size >= 1
     if not fits:
         raise ShapeError(name, tensor.shape, expected, remedy=remedy)
+
+
+def has_float64(device: torch.device) -> bool:
+    """Say whether every device of a kind computes in float64: MPS and DirectML do not, an XPU may not.
+
+    Source: torch's notes on MPS and XPU; Intel's Arc cards have no float64 units.
+    """
+    return device.type in ("cpu", "cuda")

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..checks import require_shape
+from ..checks import has_float64, require_shape
 from ..conventions import DepthKind
 from ..errors import GeometryError
 from .camera import check_fov, intrinsics_from_focal
@@ -118,7 +118,7 @@ def calibrate(
     clean = torch.where(usable, values, 0.0).to(torch.float32)
     vectors = torch.where(usable[..., None], normals, 0.0).to(torch.float32)
     evidence = gather_evidence(clean, vectors, kind, usable)
-    if values.device.type != "mps":  # which has no float64; float32 loses only confidence in nearly flat maps
+    if has_float64(values.device):  # float32 loses only confidence in nearly flat maps
         evidence = evidence.double()
     verdict = _judge(evidence)
     fit = fit_camera(evidence, prior_focal, known)

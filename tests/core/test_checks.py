@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lotus_core.checks import require_shape
+from lotus_core.checks import has_float64, require_shape
 from lotus_core.errors import ShapeError
 
 
@@ -47,3 +47,11 @@ def test_the_error_names_the_tensor_both_shapes_and_the_remedy():
     assert message == "depth has shape (1, 3, 64, 64), expected (B, H, W): take one channel first."
     assert caught.value.actual_shape == (1, 3, 64, 64)
     assert caught.value.expected_shape == "(B, H, W)"
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [("cpu", True), ("cuda:1", True), ("mps", False), ("xpu:0", False), ("meta", False)],
+)
+def test_float64_is_expected_only_where_every_device_has_it(device, expected):
+    assert has_float64(torch.device(device)) is expected
