@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import fsspec
 
-from ..errors import ImageError, MissingExtraError, StorageError
+from ..errors import ImageError, LotusError, MissingExtraError, StorageError
 from ..io.images import IMAGE_SUFFIXES
 from .storage import reading
 
@@ -88,8 +88,10 @@ def _expand(spec: str) -> Iterable[str]:
             return [name for braced in _braces(spec) for name in _expand(braced)]
         if _suffix(spec) in _LISTS:
             return _listed(spec)
+        if _is_web(spec) and not _has_magic(spec):
+            return [spec]  # the web lists no folders
         fs, path = fsspec.core.url_to_fs(spec)
-        if glob.has_magic(spec):
+        if _has_magic(spec):
             found = sorted(str(name) for name in fs.glob(path))
             return [_url(fs, name, spec) for name in found if not fs.isdir(name)]
         if fs.isdir(path):
@@ -97,13 +99,24 @@ def _expand(spec: str) -> Iterable[str]:
             images = [name for name in names if _suffix(name) in IMAGE_SUFFIXES]
             chosen = images or [name for name in names if _suffix(name) in _SHARDS]
             return [_url(fs, name, spec) for name in chosen]
-    except (OSError, ValueError) as error:
-        if isinstance(error, ImageError | StorageError):
+    except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, LotusError):
             raise
         raise StorageError(
-            f"{spec} cannot be listed", found=str(error), remedy="check the path or URL"
+            f"{spec} cannot be listed",
+            found=str(error),
+            remedy="check the path or URL, and install what it needs",
         ) from error
     return [spec]
+
+
+def _is_web(spec: str) -> bool:
+    return spec.lower().startswith(("http://", "https://"))
+
+
+def _has_magic(spec: str) -> bool:
+    """Return whether a spec is a pattern; in the address of a web page "?" begins the query."""
+    return glob.has_magic(spec.partition("?")[0] if _is_web(spec) else spec)
 
 
 def _braces(spec: str) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -87,15 +88,14 @@ class Store:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 yield file
             return
+        # Written here first: not every kind of store keeps a half-written file from sight.
         try:
-            file: Any = self._fs.open(path, "wb")
-            try:
-                yield file
-            except BaseException:
-                if hasattr(file, "discard"):  # object stores publish a file when it is closed
-                    file.discard()
-                raise
-            file.close()
+            with tempfile.TemporaryDirectory(prefix="lotus-") as folder:
+                whole = Path(folder) / "file"
+                with whole.open("wb") as file:
+                    yield file
+                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self._fs.put_file(str(whole), path)
         except StorageError:
             raise
         except OSError as error:
