@@ -151,22 +151,30 @@ def _shard(url: str) -> Iterator[Sample]:
     """Yield the samples of a shard; where it is missing or damaged, one more that says so when it is read."""
     tariterators = require_webdataset("webdataset.tariterators")
     seen: dict[str, int] = {}
-    try:
-        with reading(url) as file:
-            # The stream is opened here: webdataset's own opener would run what a name says after "pipe:".
-            for fields in tariterators.group_by_keys(
-                tariterators.tar_file_expander(iter([{"url": url, "stream": file}]))
-            ):
-                yield _member(url, fields, seen)
-        if not seen:
-            raise ValueError("no sample in it")
-    except (tarfile.TarError, OSError, ValueError) as error:
+    damage: list[Exception] = []
+    for fields in tariterators.group_by_keys(_members(url, damage)):
+        yield _member(url, fields, seen)
+    if not damage and not seen:
+        damage.append(ValueError("no sample in it"))
+    if damage:
+        found = str(damage[0].args[0] if damage[0].args else damage[0])
         broken = ImageError(
             f"the shard {url} is missing, empty or damaged from here on",
-            found=str(error.args[0] if error.args else error).split(" @ ")[0],  # webdataset adds its stream
+            found=found.split(" @ ")[0],  # webdataset adds its stream
             remedy="copy or download it again",
         )
         yield Sample(url, "damaged", partial(_refuse, broken))
+
+
+def _members(url: str, damage: list[Exception]) -> Iterator[dict[str, Any]]:
+    """Yield the members of a shard up to where it is damaged: what came before is whole, and is told so."""
+    tariterators = require_webdataset("webdataset.tariterators")
+    try:
+        with reading(url) as file:
+            # The stream is opened here: webdataset's own opener would run what a name says after "pipe:".
+            yield from tariterators.tar_file_expander(iter([{"url": url, "stream": file}]))
+    except (tarfile.TarError, OSError, ValueError) as error:
+        damage.append(error)
 
 
 def _refuse(error: ImageError) -> bytes:
