@@ -16,7 +16,7 @@ from .normals import facing_normals
 from .points import unproject
 from .refine import refine as refine_depth
 
-ScaleMeaning = Literal["median", "anchor"]
+ScaleMeaning = Literal["median", "anchor", "poses"]
 
 CLIPPED_SHARE = 0.005
 """Share of a picture that must lie at one end of the map for that end to count as clipped."""
@@ -39,8 +39,8 @@ class JointGeometry:
         clipped: (B, H, W) bool, where the network's range ended: depth is only a bound there (sky, in disparity).
         calibration: How camera and shift were found. ``calibration.sd_log_focal`` (B,) is the confidence:
             the standard deviation of ln f, above 0.3 of which the focal length is the prior's.
-        scale_meaning: B times "median" (the unit is the picture's own median valid depth) or "anchor" (the
-            anchor's unit, usually metres).
+        scale_meaning: B times "median" (the unit is the picture's own median valid depth), "anchor" (the
+            anchor's unit, usually metres) or "poses" (that of the camera poses with which views were fused).
         refined: Whether the normals refined the depth.
     """
 
