@@ -10,7 +10,8 @@ from typing import Any
 import comfy.model_management as mm
 import comfy.model_patcher
 import torch
-from comfy_api.latest import Types, io
+from comfy_api.latest import Types, io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..lotus_core.geometry.mesh import Mesh
 
@@ -102,3 +103,14 @@ def file_3d_output(name: str, kind: str) -> list[Any]:
 def file_3d_values(path: Path, kind: str) -> list[Any]:
     """Return the value of `file_3d_output`; nothing where this version has none."""
     return [Types.File3D(str(path), path.suffix[1:])] if hasattr(io, kind) else []
+
+
+def saved_result(relative: str) -> Any:
+    """Return what tells the frontend of a file in the output folder, given relative to it."""
+    folder, _, name = relative.rpartition("/")
+    return ui.SavedResult(name, folder, io.FolderType.output)
+
+
+def nothing() -> Any:
+    """Return the value of an output that has none this time: what hangs on it is not run, without an error."""
+    return ExecutionBlocker(None)

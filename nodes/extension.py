@@ -5,10 +5,12 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import folders
+from .fuse import LotusFuseViews
 from .geometry import LotusCamera, LotusGeometryToMesh, LotusGeometryToPointCloud
 from .infer import LotusDepth, LotusJoint, LotusNormal, LotusReconstruct
 from .load import LoadLotusModel
 from .render import RenderLotusDepth, RenderLotusNormal
+from .save import LotusSaveGeometry
 
 
 class LotusGeometryExtension(ComfyExtension):
@@ -28,4 +30,6 @@ class LotusGeometryExtension(ComfyExtension):
             LotusGeometryToMesh,
             LotusGeometryToPointCloud,
             LotusCamera,
+            LotusFuseViews,
+            LotusSaveGeometry,
         ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import comfy.model_management as mm
 import folder_paths
+import torch
 from comfy_api.latest import io
 
 from ..lotus_core.geometry.camera import fov_from_focal
@@ -88,6 +89,12 @@ def moge_packet(geometry: LotusGeometry, picture: int) -> dict[str, Any]:
         "normal": joint.normals,
         "image": geometry.images[picture : picture + 1, ..., :3].float().cpu(),
     }
+
+
+def moge_packets(geometry: LotusGeometry) -> dict[str, Any]:
+    """Return the packet of `moge_packet` with every picture of the batch."""
+    packets = [moge_packet(geometry, picture) for picture in range(len(geometry.images))]
+    return {key: torch.cat([packet[key] for packet in packets]) for key in packets[0]}
 
 
 class LotusGeometryToMesh(io.ComfyNode):

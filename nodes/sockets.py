@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,15 +10,38 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..lotus_core.errors import ModelTaskError, OptionError
+from ..lotus_core.geometry.camera import Camera
 from ..lotus_core.geometry.joint import JointGeometry, resolve_geometry
 from ..lotus_core.inference.model import LotusModel
-from ..lotus_core.types import DepthPrediction, NormalPrediction
+from ..lotus_core.types import DepthPrediction, JointPrediction, NormalPrediction
 
 LotusModelSocket = io.Custom("LOTUS_MODEL")
 LotusGeometrySocket = io.Custom("LOTUS_GEOMETRY")
 MogeGeometrySocket = io.Custom("MOGE_GEOMETRY")
+Da3GeometrySocket = io.Custom("DA3_GEOMETRY")
 
-__all__ = ["LotusGeometry", "LotusGeometrySocket", "LotusModel", "LotusModelSocket", "MogeGeometrySocket"]
+__all__ = [
+    "Da3GeometrySocket",
+    "LotusGeometry",
+    "LotusGeometrySocket",
+    "LotusModel",
+    "LotusModelSocket",
+    "MogeGeometrySocket",
+    "PlacedViews",
+]
+
+
+@dataclass(frozen=True)
+class PlacedViews:
+    """What is known of a batch of views after they were fused.
+
+    Attributes:
+        cameras: One for each view, in the world of the poses.
+        geometry: Gives the resolved geometry of one view, a batch of one, in the unit of the poses.
+    """
+
+    cameras: tuple[Camera, ...]
+    geometry: Callable[[int], JointGeometry]
 
 
 @dataclass(frozen=True)
@@ -31,6 +55,8 @@ class LotusGeometry:
         sequence: "images", or "video": one range for the whole batch when rendered.
         fov_x_deg: Known horizontal field of view in degrees, or None to estimate it.
         refine: Whether the normals refine the resolved depth.
+        placed: Cameras and resolved depth of views that were fused, or None. The field of view and ``refine``
+            then mean nothing any more.
     """
 
     images: Tensor
@@ -39,9 +65,12 @@ class LotusGeometry:
     sequence: str = "images"
     fov_x_deg: float | None = None
     refine: bool = True
+    placed: PlacedViews | None = None
 
     def resolved(self, picture: int) -> JointGeometry:
-        """Return the camera and surface of one picture, a batch of one; computed once and kept.
+        """Return the camera and surface of one picture, a batch of one.
+
+        It is estimated once and kept; that of fused views is known, and put together each time.
 
         Raises:
             ModelTaskError: This geometry lacks depth or normals.
@@ -50,6 +79,8 @@ class LotusGeometry:
         count = len(self.images)
         if not 0 <= picture < count:
             raise OptionError("picture", picture, f"0 to {count - 1}: the batch holds {count}")
+        if self.placed is not None:
+            return self.placed.geometry(picture)
         if picture not in self._kept:
             depth, normals = self.need_depth(), self.need_normals()
             self._kept[picture] = resolve_geometry(
@@ -59,6 +90,14 @@ class LotusGeometry:
                 refine=self.refine,
             )
         return self._kept[picture]
+
+    def joint(self) -> JointPrediction:
+        """Return depth and normals together.
+
+        Raises:
+            ModelTaskError: This geometry lacks one of them.
+        """
+        return JointPrediction(self.need_depth(), self.need_normals())
 
     @cached_property
     def _kept(self) -> dict[int, JointGeometry]:
