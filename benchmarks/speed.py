@@ -26,7 +26,7 @@ class Contestant:
         pipeline: Its stages.
         rgb: (1, 3, H, W) pixels in [-1, 1].
         stages: Seconds per stage, one entry per run.
-        result: The last map, (1, 3, H, W) float32, in [0, 1].
+        result: The last map as decoded, (1, 3, H, W) float32.
     """
 
     pipeline: Pipeline
@@ -42,7 +42,7 @@ class Contestant:
             compute: Callable[[Tensor], Tensor] = getattr(self.pipeline, stage)
             self.stages[stage].append(seconds_of(lambda f=compute, x=x, held=held: held.append(f(x))))
             x = held[0]
-        self.result = (x.float() * 0.5 + 0.5).clamp(0, 1).cpu()
+        self.result = x.float().cpu()
 
 
 def build(names: list[str], networks: Networks, device: torch.device) -> dict[str, Pipeline]:
@@ -54,14 +54,19 @@ def build(names: list[str], networks: Networks, device: torch.device) -> dict[st
 
 
 def measure(pipelines: dict[str, Pipeline], rgb: Tensor, repeats: int) -> dict[str, dict[str, Any]]:
-    """Return times, ratios and differences from the first contender, for each contender."""
+    """Return times, ratios and differences from the first contender, for each contender.
+
+    Differences are shares of the range of the first's map: random weights decode to some range of their own,
+    where those of a trained model decode to [-1, 1].
+    """
     runs = {name: Contestant(pipeline, rgb) for name, pipeline in pipelines.items()}
     samples = interleave(runs, repeats)
     reference = next(iter(runs))
     base, base_map = samples[reference], run_map(runs[reference])
+    span = base_map.max() - base_map.min()
     results = {}
     for name, sample in samples.items():
-        error = (run_map(runs[name]) - base_map).abs()
+        error = (run_map(runs[name]) - base_map).abs() / span
         stages = {s: Sample(tuple(t[-repeats:])) for s, t in runs[name].stages.items()}
         results[name] = {
             "seconds": list(sample.seconds),
@@ -106,7 +111,7 @@ def show(side: int, results: dict[str, dict[str, Any]]) -> None:
         for name, r in results.items()
     ]
     report.table(
-        f"{side}x{side}, one image; speedup and difference (of maps in [0, 1]) against the first",
+        f"{side}x{side}, one image; speedup against the first, difference from it as a share of its map's range",
         columns,
         rows,
     )
