@@ -23,6 +23,8 @@ Each says three things: what is wrong, what was found, what to do. The tree::
     ├── StorageError (OSError)         disks and folders
     │   ├── NoSpaceError
     │   └── NotWritableError
+    ├── DatasetError                   a training or benchmark data set
+    │   └── CorruptSampleError         one file of it that is missing, damaged or of another kind
     ├── VideoError                     a video file that cannot be read or written
     ├── MemoryLimitError (MemoryError) does not fit, not even one image at a time
     ├── NonFiniteError                 NaN or infinity, also in fp32
@@ -226,6 +228,24 @@ class NoSpaceError(StorageError):
 
 class NotWritableError(StorageError):
     """A folder or file that cannot be written."""
+
+
+class DatasetError(LotusError):
+    """A training or benchmark data set cannot be used.
+
+    Attributes:
+        path: The folder, archive or file.
+    """
+
+    def __init__(
+        self, problem: str, *, path: Path | str, found: str | None = None, remedy: str | None = None
+    ) -> None:
+        self.path = Path(path)
+        super().__init__(problem, found=found, remedy=remedy)
+
+
+class CorruptSampleError(DatasetError):
+    """One file of a data set is missing, damaged or of another kind: a run may skip its sample and go on."""
 
 
 class VideoError(LotusError):

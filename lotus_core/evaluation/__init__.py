@@ -1,1 +1,1 @@
-"""The field's benchmark protocols (extra `train`)."""
+"""The field's benchmark protocols: readers, alignment, metrics and tables. Never imported by inference."""

@@ -56,8 +56,11 @@ def _planes(channels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return planes
 
 
-def require_openexr() -> Any:
+def require_openexr(purpose: str = "writing EXR files") -> Any:
     """Return the module OpenEXR.
+
+    Args:
+        purpose: What needs it, for the message.
 
     Raises:
         MissingExtraError: It is not installed.
@@ -65,4 +68,4 @@ def require_openexr() -> Any:
     try:
         return importlib.import_module("OpenEXR")
     except ImportError as error:
-        raise MissingExtraError("OpenEXR", "exr", "writing EXR files") from error
+        raise MissingExtraError("OpenEXR", "exr", purpose) from error
