@@ -51,13 +51,14 @@ def map_chunks(
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, MemoryLimitError) or not is_out_of_memory(error):
                 raise
-            if count == 1:
-                raise one_too_many(models, size, error) from error
+            failure = error.with_traceback(None)  # its frames would keep the failed chunk's tensors alive
         else:
             yield result
             start += count
             continue
-        limit = (count + 1) // 2  # outside the handler, which would keep the failed chunk's tensors alive
+        if count == 1:
+            raise one_too_many(models, size, failure) from failure
+        limit = (count + 1) // 2
         logger.warning("Lotus: out of memory with %d pictures at once: trying %d", count, limit)
 
 

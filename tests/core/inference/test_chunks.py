@@ -101,6 +101,25 @@ def test_a_chunk_that_failed_is_freed_before_the_next_try():
     assert lengths(map_chunks(images(2), compute, [passing_model()], SIZE, 2)) == [1, 1]
 
 
+def test_what_would_fit_is_counted_when_the_failed_picture_is_gone():
+    kept = []
+
+    class Watching(FakePlacement):
+        def obtainable_memory(self):
+            gc.collect()
+            kept.append([reference() for reference in kept])
+            return self.free
+
+    def compute(part):
+        big = torch.zeros(1000)
+        kept.append(weakref.ref(big))
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(MemoryLimitError):
+        list(map_chunks(images(1), compute, [passing_model(placement=Watching())], SIZE, 1))
+    assert kept[1:] == [[None]]
+
+
 def test_one_picture_that_does_not_fit_says_what_would():
     compute = out_of_memory_above(0, [])
     placement = FakePlacement(free=400 * 2**20)
