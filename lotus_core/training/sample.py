@@ -49,7 +49,10 @@ class Sample:
             found = tuple(getattr(self, field).shape)
             if found != shape:
                 raise ShapeError(
-                    f"{field} of {self.name}", found, str(shape), remedy="give all parts the size of the image"
+                    f"{field} of {self.name}",
+                    found,
+                    str(shape),
+                    remedy="give all parts the size of the image",
                 )
 
 

@@ -1,0 +1,89 @@
+"""The diffusion around the denoiser: noise in, targets, and the way back to the annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Tensor
+
+from ..conventions import TIMESTEP
+from .config import Noise
+
+TRAIN_TIMESTEPS = TIMESTEP + 1
+MAX_DDIM_STEPS = 50
+"""More trained times than this are inferred in this many. Source: Lotus (arXiv 2409.18124), figure 6."""
+
+_PREDICTION_TYPE = {"x0": "sample", "epsilon": "epsilon", "v": "v_prediction"}
+
+
+class Diffusion:
+    """Stable Diffusion 2's noise schedule with one of three predictions, at one time or many.
+
+    Args:
+        settings: Prediction and number of times.
+    """
+
+    def __init__(self, settings: Noise) -> None:
+        self.settings = settings
+        self._scheduler = DDIMScheduler(
+            num_train_timesteps=TRAIN_TIMESTEPS,
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=True,
+            prediction_type=_PREDICTION_TYPE[settings.prediction],
+            timestep_spacing="trailing",
+        )
+
+    @property
+    def times(self) -> Tensor:
+        """The times of training, (N,) int64, falling from 999; evenly spaced."""
+        return self._times(self.settings.steps)
+
+    def draw_times(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return random times of training, (count,) int64."""
+        times = self.times
+        return times[torch.randint(len(times), (count,), generator=generator)]
+
+    def add_noise(self, x0: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Return ``sqrt(a) * x0 + sqrt(1 - a) * noise``; at t = 999 sqrt(a) is 0.0683.
+
+        Args:
+            x0: (B, 4, h, w) scaled latents.
+            noise: (B, 4, h, w) standard normal.
+            times: (B,) int64.
+        """
+        return self._scheduler.add_noise(x0, noise, times)  # type: ignore[arg-type]
+
+    def target(self, x0: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Return what the network is to say: x0, the noise, or ``sqrt(a) * noise - sqrt(1 - a) * x0``."""
+        if self.settings.prediction == "x0":
+            return x0
+        if self.settings.prediction == "epsilon":
+            return noise
+        share = self._scheduler.alphas_cumprod.to(x0)[times.to(x0.device)][:, None, None, None]
+        return share.sqrt() * noise - (1 - share).sqrt() * x0
+
+    def denoise(self, predict: Callable[[Tensor, int], Tensor], noise: Tensor) -> Tensor:
+        """Return x0 by DDIM without added noise, in as many steps as there are times, 50 at most.
+
+        With one step and prediction x0 this is what inference does: the network's output is the answer.
+
+        Args:
+            predict: The network: (B, 4, h, w) noisy latents and the time to its prediction.
+            noise: (B, 4, h, w) standard normal, the start.
+        """
+        steps = min(self.settings.steps, MAX_DDIM_STEPS)
+        self._scheduler.set_timesteps(steps)
+        latents = noise
+        for time in self._scheduler.timesteps.tolist():
+            step = self._scheduler.step(predict(latents, time), time, latents)  # type: ignore[arg-type]
+            latents = step.prev_sample  # type: ignore[union-attr]
+        return latents
+
+    def _times(self, count: int) -> Tensor:
+        spacing = TRAIN_TIMESTEPS / count
+        return (torch.arange(TRAIN_TIMESTEPS, 0, -spacing, dtype=torch.float64).round().long() - 1)[:count]

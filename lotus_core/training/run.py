@@ -1,0 +1,52 @@
+"""Runs the stage of a config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import OptionError
+from .clock import Deadline
+from .config import LatentsConfig, LotusConfig, ScenesConfig, VaeConfig
+
+
+def train(
+    config: ScenesConfig | VaeConfig | LatentsConfig | LotusConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    minutes: float | None = None,
+) -> bool:
+    """Run one stage of training.
+
+    Args:
+        config: What to do; its type is the stage.
+        folder: Where results, states and logs go.
+        resume: Go on from what the folder holds.
+        minutes: Stop cleanly after so many, to be resumed.
+
+    Returns:
+        Whether the stage is complete.
+
+    Raises:
+        OptionError: The folder holds a run, and `resume` is not given.
+        LotusError: See the stages.
+    """
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise OptionError("--output", str(folder), "a new or empty folder, unless --resume is given")
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = Deadline.after_minutes(minutes)
+    if isinstance(config, ScenesConfig):
+        from .stages.scenes import render_scenes
+
+        return render_scenes(config, folder, deadline)
+    if isinstance(config, VaeConfig):
+        from .stages.vae import train_vae
+
+        return train_vae(config, folder, deadline)
+    if isinstance(config, LatentsConfig):
+        from .stages.latents import encode_latents
+
+        return encode_latents(config, folder, deadline)
+    from .stages.lotus import train_lotus
+
+    return train_lotus(config, folder, deadline)
