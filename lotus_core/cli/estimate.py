@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LotusError, LotusWarning, OptionError
-from . import arguments
+from . import arguments, joint_geometry
 from .report import Report
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from ..inference.model import LotusModel
     from ..inference.options import InferenceOptions
+    from ..types import JointPrediction
     from .inputs import Inputs, Item
+    from .joint_geometry import GeometryRequest
     from .products import Destination, Product
 
 _HELP = {
@@ -46,6 +48,8 @@ def add_parser(subparsers: Any) -> None:
             arguments.add_depth_style(parser)
         if command in ("normal", "joint"):
             arguments.add_normal_style(parser)
+        if command == "joint":
+            joint_geometry.add_geometry_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,7 +76,21 @@ class _Job:
     inputs: Inputs
     destination: Destination
     formats: Sequence[arguments.Format]
-    estimate: Callable[[Tensor], list[Product]]
+    estimate: Callable[[Tensor], Estimate]
+    geometry: GeometryRequest | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the models made of one image.
+
+    Attributes:
+        products: Its maps, ready to be written.
+        both: Depth and normals together, where both were estimated.
+    """
+
+    products: list[Product]
+    both: JointPrediction | None = None
 
 
 def _add_model_choice(parser: argparse.ArgumentParser, command: str) -> None:
@@ -91,6 +109,7 @@ def _prepare(args: argparse.Namespace, report: Report) -> _Job:
     from .inputs import collect
 
     options = arguments.inference_options(args)
+    geometry = joint_geometry.geometry_request(args)
     inputs = collect(args.inputs, args.output, recursive=args.recursive)
     if "exr" in args.formats:
         from ..io.exr import require_openexr
@@ -112,6 +131,7 @@ def _prepare(args: argparse.Namespace, report: Report) -> _Job:
         destination=Destination(args.output, frozenset(item.path.resolve() for item in inputs.items)),
         formats=args.formats,
         estimate=_estimator(args.command, models, options, arguments.style(args)),
+        geometry=geometry,
     )
 
 
@@ -149,23 +169,24 @@ def _models(args: argparse.Namespace) -> list[LotusModel]:
 
 def _estimator(
     command: str, models: Sequence[LotusModel], options: InferenceOptions, style: arguments.Style
-) -> Callable[[Tensor], list[Product]]:
-    """Return what makes the products of one image, (1, H, W, 3) in [0, 1]."""
+) -> Callable[[Tensor], Estimate]:
+    """Return what estimates one image, (1, H, W, 3) in [0, 1]."""
     from ..inference import predict
     from . import products
 
-    def depth(pixels: Tensor) -> list[Product]:
-        return [products.depth_product(predict.predict_depth(models[0], pixels, options), style)]
+    def depth(pixels: Tensor) -> Estimate:
+        return Estimate([products.depth_product(predict.predict_depth(models[0], pixels, options), style)])
 
-    def normal(pixels: Tensor) -> list[Product]:
-        return [products.normal_product(predict.predict_normals(models[0], pixels, options), style)]
+    def normal(pixels: Tensor) -> Estimate:
+        return Estimate([products.normal_product(predict.predict_normals(models[0], pixels, options), style)])
 
-    def joint(pixels: Tensor) -> list[Product]:
-        both = predict.predict_joint(models[0], models[1], pixels, options)
-        return [products.depth_product(both.depth, style), products.normal_product(both.normals, style)]
+    def joint(pixels: Tensor) -> Estimate:
+        both = predict.predict_joint(models[0], models[1], pixels, options, resolve=False)
+        maps = [products.depth_product(both.depth, style), products.normal_product(both.normals, style)]
+        return Estimate(maps, both)
 
-    def reconstruct(pixels: Tensor) -> list[Product]:
-        return [products.reconstruction_product(predict.reconstruct(models[0], pixels, options))]
+    def reconstruct(pixels: Tensor) -> Estimate:
+        return Estimate([products.reconstruction_product(predict.reconstruct(models[0], pixels, options))])
 
     return {"depth": depth, "normal": normal, "joint": joint, "reconstruct": reconstruct}[command]
 
@@ -175,12 +196,21 @@ def _work(job: _Job, item: Item, report: Report) -> None:
     from .products import write
 
     text, start = str(item.path), time.perf_counter()
+    facts: dict[str, Any] = {}
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", category=LotusWarning)  # for every image, not only the first
             image = read_image(item.path)
-            products = job.estimate(image.pixels)
-            files = [path for p in products for path in write(p, item.stem, job.destination, job.formats)]
+            made = job.estimate(image.pixels)
+            files = [
+                path for p in made.products for path in write(p, item.stem, job.destination, job.formats)
+            ]
+            if job.geometry is not None and made.both is not None:  # last: the maps stay where it fails
+                geometry = joint_geometry.resolve(job.geometry, made.both, image)
+                facts["geometry"] = joint_geometry.facts(job.geometry, geometry, image)
+                files += joint_geometry.write(
+                    job.geometry, geometry, image.pixels, item.stem, job.destination
+                )
     except Exception as error:  # noqa: BLE001 (one image must never stop the others; the report says what it was)
         report.failed(text, error)
         return
@@ -189,6 +219,7 @@ def _work(job: _Job, item: Item, report: Report) -> None:
         width=image.pixels.shape[2],
         height=image.pixels.shape[1],
         focal_35mm_mm=image.focal_35mm_mm,
+        **facts,
         seconds=round(time.perf_counter() - start, 3),
         files=[str(path) for path in files],
         warnings=[str(warning.message) for warning in caught],

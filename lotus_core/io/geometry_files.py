@@ -26,12 +26,24 @@ from ..geometry.mesh import Mesh, grid_mesh
 from ..geometry.point_cloud import PointCloud, point_cloud
 from .arrays import write_npz
 from .cameras import CONVENTION, CameraRecord, Unit, write_camera_json
-from .exr import write_exr
-from .meshes import write_glb, write_obj, write_ply
+from .exr import require_openexr, write_exr
+from .meshes import require_trimesh, write_glb, write_obj, write_ply
 from .png import write_png16
 
 GeometryFormat = Literal["png16", "exr", "npz", "glb", "ply", "points", "obj", "camera"]
 GEOMETRY_FORMATS: Final = get_args(GeometryFormat)
+
+FILE_SUFFIXES: Final[dict[GeometryFormat, tuple[str, ...]]] = {
+    "png16": ("geometry_depth16.png", "geometry_normal16.png"),
+    "exr": ("geometry.exr",),
+    "npz": ("geometry.npz",),
+    "glb": ("mesh.glb",),
+    "ply": ("mesh.ply",),
+    "points": ("points.ply",),
+    "obj": ("mesh.obj", "mesh.mtl", "mesh.png"),
+    "camera": ("camera.json",),
+}
+"""What follows the stem and an underscore in the names of a format's files; OBJ has the last two with a texture."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +54,18 @@ class MeshOptions:
         textured: The picture as a texture, else as a colour for each vertex.
         stride: Use every n-th pixel along both sides, 1 to 64.
         clipped: Whether pixels beyond the network's range (sky) belong to the surface.
+
+    Raises:
+        OptionError: A stride outside 1 to 64.
     """
 
     textured: bool = True
     stride: int = 1
     clipped: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stride, bool) or self.stride not in range(1, 65):
+            raise OptionError("stride", self.stride, "a whole number from 1 to 64")
 
 
 @dataclass(frozen=True)
@@ -84,9 +103,8 @@ def save_geometry(
 ) -> list[Path]:
     """Write one picture's geometry and return the files.
 
-    Files: png16: ``<stem>_depth16.png``, ``<stem>_normal16.png``; exr: ``<stem>_geometry.exr`` (channels Z, N.X, N.Y,
-    N.Z, P.X, P.Y, P.Z, mask.Y); npz: ``<stem>_geometry.npz``; glb, obj and ply: ``<stem>_mesh.*``; points:
-    ``<stem>_points.ply``; camera: ``<stem>_camera.json``.
+    The files are named ``<stem>_`` and one of `FILE_SUFFIXES`. The EXR has the channels Z, N.X, N.Y, N.Z, P.X, P.Y,
+    P.Z and mask.Y.
 
     Args:
         folder: Where to write; made if it is missing.
@@ -121,6 +139,18 @@ def save_geometry(
     source = _Source(geometry, index, image, options or MeshOptions(), convention)
     place = Path(folder) / stem
     return [path for name in dict.fromkeys(formats) for path in _WRITERS[name](source, place)]
+
+
+def require_libraries(formats: Sequence[GeometryFormat]) -> None:
+    """Refuse formats whose library is missing, before anything is computed.
+
+    Raises:
+        MissingExtraError: A mesh or points without trimesh, EXR without OpenEXR.
+    """
+    if {"glb", "ply", "points", "obj"} & set(formats):
+        require_trimesh()
+    if "exr" in formats:
+        require_openexr()
 
 
 def geometry_mesh(
@@ -204,8 +234,8 @@ def _png16(source: _Source, place: Path) -> list[Path]:
     note = {"Lotus depth": f"z = {nearest:.9g} / value, 0 = unknown; unit: {source.unit}"}
     normal_note = {"Lotus convention": source.convention.value}
     return [
-        write_png16(_named(place, "depth16.png"), near, text=note),
-        write_png16(_named(place, "normal16.png"), rgb, text=normal_note),
+        write_png16(_named(place, "png16"), near, text=note),
+        write_png16(_named(place, "png16", 1), rgb, text=normal_note),
     ]
 
 
@@ -215,7 +245,7 @@ def _exr(source: _Source, place: Path) -> list[Path]:
     for layer, vectors in (("N", geometry.normals[i]), ("P", geometry.points[i])):
         planes |= {f"{layer}.{axis}": vectors[..., k] for k, axis in enumerate("XYZ")}
     notes = {"lotusConvention": CONVENTION, "lotusUnit": source.unit}
-    return [write_exr(_named(place, "geometry.exr"), planes, attributes=notes)]
+    return [write_exr(_named(place, "exr"), planes, attributes=notes)]
 
 
 def _npz(source: _Source, place: Path) -> list[Path]:
@@ -234,36 +264,36 @@ def _npz(source: _Source, place: Path) -> list[Path]:
         "frame": CONVENTION,
         "unit": source.unit,
     }
-    return [write_npz(_named(place, "geometry.npz"), entries)]
+    return [write_npz(_named(place, "npz"), entries)]
 
 
 def _glb(source: _Source, place: Path) -> list[Path]:
-    return [write_glb(_named(place, "mesh.glb"), _mesh(source))]
+    return [write_glb(_named(place, "glb"), _mesh(source))]
 
 
 def _ply(source: _Source, place: Path) -> list[Path]:
-    return [write_ply(_named(place, "mesh.ply"), _mesh(source))]
+    return [write_ply(_named(place, "ply"), _mesh(source))]
 
 
 def _obj(source: _Source, place: Path) -> list[Path]:
-    return [write_obj(_named(place, "mesh.obj"), _mesh(source))]
+    return [write_obj(_named(place, "obj"), _mesh(source))]
 
 
 def _points(source: _Source, place: Path) -> list[Path]:
     cloud = geometry_points(source.geometry, source.index, image=source.image, options=source.options)
-    return [write_ply(_named(place, "points.ply"), cloud)]
+    return [write_ply(_named(place, "points"), cloud)]
 
 
 def _camera(source: _Source, place: Path) -> list[Path]:
-    return [write_camera_json(_named(place, "camera.json"), geometry_camera(source.geometry, source.index))]
+    return [write_camera_json(_named(place, "camera"), geometry_camera(source.geometry, source.index))]
 
 
 def _mesh(source: _Source) -> Mesh:
     return geometry_mesh(source.geometry, source.index, image=source.image, options=source.options)
 
 
-def _named(place: Path, suffix: str) -> Path:
-    return place.with_name(f"{place.name}_{suffix}")
+def _named(place: Path, form: GeometryFormat, which: int = 0) -> Path:
+    return place.with_name(f"{place.name}_{FILE_SUFFIXES[form][which]}")
 
 
 _WRITERS: Final[dict[GeometryFormat, Callable[[_Source, Path], list[Path]]]] = {

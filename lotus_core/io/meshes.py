@@ -35,6 +35,19 @@ WORLD_COMMENT = "Axes: the world of the camera poses that it was made with."
 _LINEAR = "_COLOR_0"
 
 
+def require_trimesh() -> Any:
+    """Return the package that writes meshes.
+
+    Raises:
+        MissingExtraError: trimesh is not installed.
+    """
+    try:
+        import trimesh
+    except ImportError as error:
+        raise MissingExtraError("trimesh", "mesh", "writing a mesh") from error
+    return trimesh
+
+
 def write_glb(path: str | Path, mesh: Mesh) -> Path:
     """Write a mesh as binary glTF 2.0, with its texture or vertex colours and its normals.
 
@@ -152,12 +165,10 @@ def linear_from_srgb(srgb: Tensor) -> Tensor:
 
 def _trimesh_from(mesh: Mesh, axes: tuple[float, float, float], *, points_only: bool = False) -> Any:
     """A trimesh.Trimesh that keeps every vertex, face and normal as it is, with the axes' signs applied."""
-    try:
-        import trimesh
-        from trimesh.visual import TextureVisuals
-        from trimesh.visual.material import PBRMaterial
-    except ImportError as error:
-        raise MissingExtraError("trimesh", "mesh", "writing a mesh") from error
+    trimesh = require_trimesh()
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
+
     if len(mesh.vertices) == 0 or (len(mesh.faces) == 0 and not points_only):
         raise GeometryError(
             "the surface is empty: there is nothing to write",
