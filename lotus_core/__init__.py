@@ -12,25 +12,27 @@ if TYPE_CHECKING:
     from .inference.model import LotusModel as LotusModel
     from .inference.model import load_model as load_model
     from .inference.options import InferenceOptions as InferenceOptions
-    from .inference.predict import predict_depth as predict_depth
-    from .inference.predict import predict_joint as predict_joint
-    from .inference.predict import predict_normals as predict_normals
     from .inference.predict import reconstruct as reconstruct
+    from .predict import predict_depth as predict_depth
+    from .predict import predict_joint as predict_joint
+    from .predict import predict_normals as predict_normals
     from .types import DepthPrediction as DepthPrediction
     from .types import JointPrediction as JointPrediction
     from .types import ModelInfo as ModelInfo
     from .types import NormalPrediction as NormalPrediction
     from .types import Reconstruction as Reconstruction
+    from .video.painter import ClipOptions as ClipOptions
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "ClipOptions": "video.painter",
     "LotusModel": "inference.model",
     "load_model": "inference.model",
     "InferenceOptions": "inference.options",
-    "predict_depth": "inference.predict",
-    "predict_normals": "inference.predict",
-    "predict_joint": "inference.predict",
+    "predict_depth": "predict",
+    "predict_normals": "predict",
+    "predict_joint": "predict",
     "reconstruct": "inference.predict",
     "DepthPrediction": "types",
     "NormalPrediction": "types",
@@ -40,6 +42,7 @@ _HOME = {
 }
 
 __all__ = [
+    "ClipOptions",
     "DepthPrediction",
     "InferenceOptions",
     "JointPrediction",

@@ -24,8 +24,9 @@ class InferenceOptions:
         seed: Seed of the noise of generative ("g") models, 0 to 2**63 - 1. "d" models ignore it.
         ensemble_size: Number of noises whose maps are aligned and merged, 1 to 64; "d" models take 1.
         batch_size: Images computed at once, or "auto" to choose from the free memory.
-        sequence: "images" (independent) or "video" (consecutive frames of one clip). Pictures of a clip share one
-            range; `lotus_core.video` also keeps a clip stable in time. The predict functions treat all frames alike.
+        sequence: "images" (independent) or "video" (consecutive frames of one clip). `lotus_core.predict_depth` and
+            the like keep a clip stable in time, and its pictures share one range; the functions of
+            `lotus_core.inference.predict` know pictures alone.
         upsample: How the map is brought to the input's size.
 
     Raises:

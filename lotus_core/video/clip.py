@@ -10,17 +10,17 @@ ones give every frame its own map.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from ..errors import ImageError
 from ..inference.image import WorkingSize, check_images
 from ..inference.model import LotusModel
 from ..inference.options import InferenceOptions
-from ..inference.run import Merged
+from ..inference.run import Collected, Merged
 from ..types import DepthPrediction, JointPrediction, NormalPrediction
 from .painter import ClipOptions
 from .run import ClipRun, PaintedFrames
@@ -70,7 +70,7 @@ def predict_depth_clip(
     options, clip = options or InferenceOptions(), clip or ClipOptions()
     track = DepthTrack(model, clip)
     pass_ = _Pass([model], frames, options, clip, progress)
-    maps = [track.push(piece) for piece in pass_]
+    maps = deque(track.push(piece) for piece in pass_)
     return _depth(track, maps, pass_.size, options, model)
 
 
@@ -99,8 +99,8 @@ def predict_normals_clip(
     model.require_normals()
     options, clip = options or InferenceOptions(), clip or ClipOptions()
     pass_ = _Pass([model], frames, options, clip, progress)
-    maps = [sized_normals(*merged_normals(piece.painted[0]), pass_.size, options.upsample) for piece in pass_]
-    return NormalPrediction(*_joined(maps), model.info)
+    maps = deque(merged_normals(piece.painted[0]) for piece in pass_)
+    return _normals(maps, pass_.size, options, model)
 
 
 def predict_joint_clip(
@@ -130,15 +130,15 @@ def predict_joint_clip(
     options, clip = options or InferenceOptions(), clip or ClipOptions()
     track = DepthTrack(depth_model, clip)
     normal_model.require_normals()
-    depths: list[Merged] = []
-    normals: list[Merged] = []
+    depths: deque[Merged] = deque()
+    normals: deque[Merged] = deque()
     pass_ = _Pass([depth_model, normal_model], frames, options, clip, progress)
     for piece in pass_:
         depths.append(track.push(piece))
-        normals.append(sized_normals(*merged_normals(piece.painted[1]), pass_.size, options.upsample))
+        normals.append(merged_normals(piece.painted[1]))
     return JointPrediction(
         _depth(track, depths, pass_.size, options, depth_model),
-        NormalPrediction(*_joined(normals), normal_model.info),
+        _normals(normals, pass_.size, options, normal_model),
     )
 
 
@@ -183,23 +183,34 @@ def _pieces(frames: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _depth(
-    track: DepthTrack, maps: list[Merged], size: WorkingSize, options: InferenceOptions, model: LotusModel
+    track: DepthTrack, maps: deque[Merged], size: WorkingSize, options: InferenceOptions, model: LotusModel
 ) -> DepthPrediction:
+    """Return corrected maps at the frames' size; `maps` is emptied on the way."""
     corrections = track.corrections()
     low, high = track.limits(corrections)
-    start, out = 0, []
-    for values, uncertainty in maps:
+    out, start = Collected(_frames(maps)), 0
+    while maps:
+        values, uncertainty = maps.popleft()
         corrected = (corrections.apply(values, start) - low) / (high - low)
         spread = None
         if uncertainty is not None:
             gain = corrections.scale[start : start + len(values), None, None] / (high - low)
             spread = sized_depth(uncertainty * gain, size, options.upsample)
-        out.append((sized_depth(corrected, size, options.upsample).clamp(0.0, 1.0), spread))
+        out.add((sized_depth(corrected, size, options.upsample).clamp(0.0, 1.0), spread))
         start += len(values)
-    joined, spread = _joined(out)
+    joined, spread = out.result()
     return DepthPrediction(joined, track.kind, spread, model.info)
 
 
-def _joined(maps: list[Merged]) -> Merged:
-    spreads = [spread for _, spread in maps if spread is not None]
-    return torch.cat([values for values, _ in maps]), torch.cat(spreads) if spreads else None
+def _normals(
+    maps: deque[Merged], size: WorkingSize, options: InferenceOptions, model: LotusModel
+) -> NormalPrediction:
+    """Return normals at the frames' size; `maps` is emptied on the way."""
+    out = Collected(_frames(maps))
+    while maps:
+        out.add(sized_normals(*maps.popleft(), size, options.upsample))
+    return NormalPrediction(*out.result(), model.info)
+
+
+def _frames(maps: Iterable[Merged]) -> int:
+    return sum(len(values) for values, _ in maps)

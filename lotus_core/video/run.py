@@ -75,6 +75,7 @@ class ClipRun:
                 found=f"{frames.shape[2]}x{frames.shape[1]} after {self.size.width}x{self.size.height}",
                 remedy="resize the frames, or run the parts as clips of their own",
             )
+        frames = frames.cpu()  # many small steps look at them, each of which a GPU would be waited for
         cuts = tuple(self._detector is not None and self._detector.push(rgb_of(frame)) for frame in frames)
         start = 0
         for painted in self._painter.paint(frames, cuts):

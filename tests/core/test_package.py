@@ -22,8 +22,10 @@ LAYERS = {
     "io": {"geometry"},
     "loading": {"io"},
     "inference": {"loading", "geometry"},
+    "video": {"inference", "rendering", "io", "geometry"},
+    "batch": {"inference", "rendering", "io"},
 }
-BASE = {"errors", "types", "conventions", "checks"}
+BASE = {"errors", "types", "conventions", "checks", "__version__"}
 
 
 def run_python(code: str) -> str:
