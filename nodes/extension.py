@@ -11,6 +11,8 @@ from .infer import LotusDepth, LotusJoint, LotusNormal, LotusReconstruct
 from .load import LoadLotusModel
 from .render import RenderLotusDepth, RenderLotusNormal
 from .save import LotusSaveGeometry
+from .video import LotusVideo
+from .views import LotusLoadViews
 
 
 class LotusGeometryExtension(ComfyExtension):
@@ -30,6 +32,8 @@ class LotusGeometryExtension(ComfyExtension):
             LotusGeometryToMesh,
             LotusGeometryToPointCloud,
             LotusCamera,
+            LotusLoadViews,
             LotusFuseViews,
             LotusSaveGeometry,
+            LotusVideo,
         ]
