@@ -9,20 +9,31 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..lotus_core.geometry.camera import check_fov
-from ..lotus_core.inference.predict import predict_depth, predict_joint, predict_normals, reconstruct
+from ..lotus_core.inference.options import InferenceOptions
+from ..lotus_core.inference.predict import reconstruct
+from ..lotus_core.predict import predict_depth, predict_joint, predict_normals
 from ..lotus_core.rendering.depth import depth_hint
 from ..lotus_core.rendering.normal import normal_rgb
 from ..lotus_core.types import DepthPrediction, NormalPrediction
+from ..lotus_core.video.painter import ClipOptions
 from . import compat
 from .bridge import CHECKPOINT_SIZE, SIZES, NodeProgress, options, to_host, warnings_logged
 from .sockets import LotusGeometry, LotusGeometrySocket, LotusModel, LotusModelSocket
 
+_FRAMES_SHOWN = 16  # of a clip: each is a PNG in the temporary folder
 _ALIASES = ["lotus", "geometry", "controlnet preprocessor", "estimate"]
 
 
 def _image_inputs() -> list[Any]:
     return [
         io.Image.Input("image", tooltip="One picture or a batch, any size from 16x16 up."),
+        *image_size_inputs(),
+    ]
+
+
+def image_size_inputs() -> list[Any]:
+    """Return the inputs that choose the size at which the network works."""
+    return [
         io.Combo.Input(
             "working_size",
             options=list(SIZES),
@@ -41,16 +52,35 @@ def _image_inputs() -> list[Any]:
     ]
 
 
+def seed_input() -> Any:
+    """Return the input for the noise."""
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=2**63 - 1,
+        control_after_generate=True,
+        tooltip="Noise of generative (G) checkpoints. Discriminative (D) ones ignore it.",
+    )
+
+
+def carry_input(*, optional: bool = True) -> Any:
+    """Return the input for what one frame of a clip hands to the next."""
+    return io.Float.Input(
+        "carry",
+        default=0.1,
+        min=0.0,
+        max=0.9,
+        step=0.05,
+        optional=optional,
+        tooltip="Video and G checkpoints: share of the previous frame's result in the noise, for calm. 0: off. "
+        "D checkpoints ignore it.",
+    )
+
+
 def _noise_inputs() -> list[Any]:
     return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=2**63 - 1,
-            control_after_generate=True,
-            tooltip="Noise of generative (G) checkpoints. Discriminative (D) ones ignore it.",
-        ),
+        seed_input(),
         io.Int.Input(
             "ensemble_size",
             default=1,
@@ -77,7 +107,8 @@ def _run_inputs() -> list[Any]:
             "sequence",
             options=["images", "video"],
             default="images",
-            tooltip="video: consecutive frames of one clip, with one range for the whole clip.",
+            tooltip="video: consecutive frames of one clip. Depth is freed of pumping from frame to frame, and "
+            "painted with one range for the whole clip.",
         ),
         compat.advanced(
             io.Combo,
@@ -87,6 +118,17 @@ def _run_inputs() -> list[Any]:
             tooltip="How the map is brought to the picture's size.",
         ),
     ]
+
+
+def _clip(chosen: InferenceOptions, carry: float) -> ClipOptions | None:
+    return ClipOptions(carry=carry) if chosen.sequence == "video" else None
+
+
+def _shown(pictures: Tensor, chosen: InferenceOptions) -> Tensor:
+    """Return what the node previews: every picture of a batch, some frames of a clip."""
+    if chosen.sequence == "images" or len(pictures) <= _FRAMES_SHOWN:
+        return pictures
+    return pictures[torch.linspace(0, len(pictures) - 1, _FRAMES_SHOWN).round().long()]
 
 
 def _hint(prediction: DepthPrediction, sequence: str) -> Tensor:
@@ -116,6 +158,7 @@ class LotusDepth(io.ComfyNode):
                 *_image_inputs(),
                 *_noise_inputs(),
                 *_run_inputs(),
+                carry_input(),
             ],
             outputs=[
                 io.Image.Output("hint", display_name="hint", tooltip="Near = white, for a depth ControlNet."),
@@ -126,15 +169,22 @@ class LotusDepth(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, lotus_model: LotusModel, image: Tensor, working_size: str, resolution: int, **widgets: Any
+        cls,
+        lotus_model: LotusModel,
+        image: Tensor,
+        working_size: str,
+        resolution: int,
+        carry: float = 0.1,
+        **widgets: Any,
     ) -> io.NodeOutput:
         """Run the model."""
         chosen = options(working_size, resolution, **widgets)
+        clip = _clip(chosen, carry)
         with warnings_logged():
-            depth = predict_depth(lotus_model, image, chosen, progress=NodeProgress())
+            depth = predict_depth(lotus_model, image, chosen, clip=clip, progress=NodeProgress())
         hint = _hint(depth, chosen.sequence)
         geometry = LotusGeometry(image, depth=depth, sequence=chosen.sequence)
-        return io.NodeOutput(hint, geometry, ui=ui.PreviewImage(hint, cls=cls))
+        return io.NodeOutput(hint, geometry, ui=ui.PreviewImage(_shown(hint, chosen), cls=cls))
 
 
 class LotusNormal(io.ComfyNode):
@@ -155,6 +205,7 @@ class LotusNormal(io.ComfyNode):
                 *_image_inputs(),
                 *_noise_inputs(),
                 *_run_inputs(),
+                carry_input(),
             ],
             outputs=[
                 io.Image.Output("hint", display_name="hint", tooltip="In normalbae's colours."),
@@ -165,15 +216,22 @@ class LotusNormal(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, lotus_model: LotusModel, image: Tensor, working_size: str, resolution: int, **widgets: Any
+        cls,
+        lotus_model: LotusModel,
+        image: Tensor,
+        working_size: str,
+        resolution: int,
+        carry: float = 0.1,
+        **widgets: Any,
     ) -> io.NodeOutput:
         """Run the model."""
         chosen = options(working_size, resolution, **widgets)
+        clip = _clip(chosen, carry)
         with warnings_logged():
-            normals = predict_normals(lotus_model, image, chosen, progress=NodeProgress())
+            normals = predict_normals(lotus_model, image, chosen, clip=clip, progress=NodeProgress())
         hint = _colours(normals)
         geometry = LotusGeometry(image, normals=normals, sequence=chosen.sequence)
-        return io.NodeOutput(hint, geometry, ui=ui.PreviewImage(hint, cls=cls))
+        return io.NodeOutput(hint, geometry, ui=ui.PreviewImage(_shown(hint, chosen), cls=cls))
 
 
 class LotusJoint(io.ComfyNode):
@@ -211,6 +269,7 @@ class LotusJoint(io.ComfyNode):
                     optional=True,
                     tooltip="Sharpen meshes and points: the normals refine the depth. The maps do not depend on it.",
                 ),
+                carry_input(),
             ],
             outputs=[
                 io.Image.Output("depth_hint", display_name="depth_hint", tooltip="Near = white."),
@@ -230,6 +289,7 @@ class LotusJoint(io.ComfyNode):
         resolution: int,
         fov_x_deg: float = 0.0,
         refine: bool = True,
+        carry: float = 0.1,
         **widgets: Any,
     ) -> io.NodeOutput:
         """Run both models."""
@@ -237,7 +297,13 @@ class LotusJoint(io.ComfyNode):
         known_fov = None if fov_x_deg == 0.0 else check_fov(fov_x_deg)
         with warnings_logged():
             joint = predict_joint(
-                depth_model, normal_model, image, chosen, progress=NodeProgress(), resolve=False
+                depth_model,
+                normal_model,
+                image,
+                chosen,
+                clip=_clip(chosen, carry),
+                progress=NodeProgress(),
+                resolve=False,
             )  # cameras and surfaces are resolved picture by picture, by the nodes that ask for them
         depth, normal = _hint(joint.depth, chosen.sequence), _colours(joint.normals)
         geometry = LotusGeometry(
@@ -248,7 +314,8 @@ class LotusJoint(io.ComfyNode):
             fov_x_deg=known_fov,
             refine=refine,
         )
-        return io.NodeOutput(depth, normal, geometry, ui=ui.PreviewImage(torch.cat([depth, normal]), cls=cls))
+        shown = torch.cat([_shown(depth, chosen), _shown(normal, chosen)])
+        return io.NodeOutput(depth, normal, geometry, ui=ui.PreviewImage(shown, cls=cls))
 
 
 class LotusReconstruct(io.ComfyNode):
