@@ -35,9 +35,8 @@ class WeightAverage:
             return
         weight = 1 - min(self._decay, (1 + step) / (10 + step))
         parameters = self._parameters()
-        torch._foreach_lerp_(
-            list(self.tensors.values()), [parameters[name].detach() for name in self.tensors], weight
-        )
+        for name, average in self.tensors.items():
+            average.lerp_(parameters[name], weight)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put a saved average back."""

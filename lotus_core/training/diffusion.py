@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final, Literal
 
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -11,11 +12,15 @@ from torch import Tensor
 from ..conventions import TIMESTEP
 from .config import Noise
 
-TRAIN_TIMESTEPS = TIMESTEP + 1
-MAX_DDIM_STEPS = 50
+TRAIN_TIMESTEPS: Final = TIMESTEP + 1
+MAX_DDIM_STEPS: Final = 50
 """More trained times than this are inferred in this many. Source: Lotus (arXiv 2409.18124), figure 6."""
 
-_PREDICTION_TYPE = {"x0": "sample", "epsilon": "epsilon", "v": "v_prediction"}
+_PREDICTION_TYPE: Final[dict[str, Literal["sample", "epsilon", "v_prediction"]]] = {
+    "x0": "sample",
+    "epsilon": "epsilon",
+    "v": "v_prediction",
+}
 
 
 class Diffusion:
@@ -80,8 +85,7 @@ class Diffusion:
         self._scheduler.set_timesteps(steps)
         latents = noise
         for time in self._scheduler.timesteps.tolist():
-            step = self._scheduler.step(predict(latents, time), time, latents)  # type: ignore[arg-type]
-            latents = step.prev_sample  # type: ignore[union-attr]
+            latents = self._scheduler.step(predict(latents, time), time, latents, return_dict=False)[0]
         return latents
 
     def _times(self, count: int) -> Tensor:

@@ -61,7 +61,7 @@ def write_checkpoint(
     write_network(folder / "vae", parts.vae, dtype)
     write_prompt(folder / PROMPT_FILE, parts.prompt_embeds)
     _write_json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
-    texts = {name: [None, None] for name in _TEXT_PARTS}
+    texts: dict[str, list[str | None]] = {name: [None, None] for name in _TEXT_PARTS}
     for name in _TEXT_PARTS:
         if source is not None and (source / name).is_dir():
             shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
@@ -87,7 +87,7 @@ def write_network(
         key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in network.state_dict().items()
     }
     write_bytes(folder / f"{WEIGHTS_STEM}.safetensors", save(tensors, {"format": "pt", **(metadata or {})}))
-    _write_json(folder / "config.json", json.loads(network.to_json_string()))  # type: ignore[attr-defined]
+    _write_json(folder / "config.json", json.loads(network.to_json_string()))
 
 
 def write_prompt(path: Path, prompt_embeds: Tensor) -> None:

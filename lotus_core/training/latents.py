@@ -18,6 +18,7 @@ from ..conventions import LATENT_CHANNELS, LATENT_STRIDE
 from ..errors import ImageError, StorageError
 from ..io.atomic import write_bytes
 from .annotation import Target
+from .posterior import posterior
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -96,11 +97,11 @@ def encode_pictures(vae: AutoencoderKL, pictures: Tensor, generator: torch.Gener
         (B, 4, H/8, W/8) float32 on the VAE's device.
     """
     parameter = next(vae.parameters())
-    posterior = vae.encode(pictures.to(parameter.device, parameter.dtype)).latent_dist
-    latents = posterior.mode().float()
+    found = posterior(vae, pictures.to(parameter.device, parameter.dtype))
+    latents = found.mean
     if generator is not None:
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-        latents = latents + posterior.std.float() * noise
+        latents = latents + found.std * noise
     return latents * float(vae.config["scaling_factor"])
 
 

@@ -256,7 +256,7 @@ class Loop:
         if self._accelerator.num_processes == 1:
             return deadline.passed()
         flag = torch.tensor(float(deadline.passed()), device=self._accelerator.device)
-        return bool(self._accelerator.reduce(flag, reduction="sum") > 0)
+        return self._reduced(flag, "sum") > 0
 
     def _pictures(self) -> Tensor:
         self._objective.module.eval()
@@ -267,10 +267,12 @@ class Loop:
 
     def _means(self, sums: Mapping[str, Tensor], count: int) -> dict[str, float]:
         """Return means over steps and processes."""
-        return {
-            key: float(self._accelerator.reduce(value / count, reduction="mean"))
-            for key, value in sums.items()
-        }
+        return {key: self._reduced(value / count, "mean") for key, value in sums.items()}
+
+    def _reduced(self, value: Tensor, reduction: str) -> float:
+        """Return a scalar's mean or sum over the processes."""
+        total: Any = self._accelerator.reduce(value, reduction=reduction)
+        return float(total)
 
     def _save(self, seconds: float) -> None:
         if not self._accelerator.is_main_process:

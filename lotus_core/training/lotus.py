@@ -20,6 +20,7 @@ from .networks import StartingParts
 from .objective import Losses, MicroStep
 from .order import Order, draws
 from .pictures import PictureBatch, annotated, mirrored_half
+from .posterior import decoded
 from .protocol import doubled, reconstructed_rows, two_losses
 from .sample import Sample
 from .sheets import rows_of_pictures
@@ -114,7 +115,7 @@ class LotusObjective:
     def decode(self, x0: Tensor) -> Tensor:
         """Return the pictures of scaled latents, (B, 3, 8h, 8w), about [-1, 1]."""
         vae = self._vae(x0.device)
-        return vae.decode(x0 / float(vae.config["scaling_factor"])).sample
+        return decoded(vae, x0 / float(vae.config["scaling_factor"]))
 
     def export(self, folder: Path) -> None:
         """Write a diffusers folder that every Lotus loader opens."""
@@ -165,7 +166,8 @@ class LotusObjective:
         )
 
     def _vae(self, device: torch.device) -> AutoencoderKL:
-        return self._parts.vae.to(device)
+        nn.Module.to(self._parts.vae, device)
+        return self._parts.vae
 
 
 def _all_sum(values: Tensor) -> Tensor:

@@ -45,13 +45,12 @@ class Losses:
 
 
 class Objective(Protocol[BatchT]):
-    """One kind of training.
+    """One kind of training."""
 
-    Attributes:
-        module: What is trained; all its parameters that require a gradient.
-    """
-
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """What is trained: all its parameters that require a gradient."""
+        ...
 
     def feed(self, rank: int, processes: int) -> Feed[Any, BatchT]:
         """Return the batches of this process."""

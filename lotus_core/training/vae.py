@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -18,6 +19,7 @@ from .config import VaeConfig
 from .feed import Feed
 from .objective import Losses, MicroStep
 from .order import Order, draws
+from .posterior import Posterior, decoded, posterior
 from .sample import Sample
 from .sheets import rows_of_pictures
 from .sources import Sources
@@ -55,19 +57,18 @@ class RoundTrip(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, pictures: Tensor, noise: Tensor, latent_noise: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the decoded pictures, and mean and log-variance of their latents.
+    def forward(self, pictures: Tensor, noise: Tensor, latent_noise: float) -> tuple[Tensor, Posterior]:
+        """Return the decoded pictures, and what the encoder said of their latents.
 
         Args:
             pictures: (B, 3, H, W) float in [-1, 1].
             noise: (B, 4, H/8, W/8) standard normal.
             latent_noise: Its amplitude relative to the latents' own spread.
         """
-        posterior = self.vae.encode(pictures).latent_dist
-        mean = posterior.mean
-        spread = mean.detach().float().std() * latent_noise
-        latents = mean + noise.to(mean) * (posterior.std**2 + spread.to(mean) ** 2).sqrt()
-        return self.vae.decode(latents).sample, mean, posterior.logvar
+        found = posterior(self.vae, pictures)
+        spread = found.mean.detach().std() * latent_noise
+        latents = found.mean + noise.to(found.mean) * (found.std**2 + spread**2).sqrt()
+        return decoded(self.vae, latents), found
 
 
 class VaeObjective:
@@ -84,17 +85,7 @@ class VaeObjective:
         # every process starts from the same weights, and torch's global state is left alone
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            vae = AutoencoderKL(
-                block_out_channels=config.channels,
-                down_block_types=("DownEncoderBlock2D",) * 4,
-                up_block_types=("UpDecoderBlock2D",) * 4,
-                layers_per_block=config.layers_per_block,
-                norm_num_groups=config.norm_groups,
-                latent_channels=LATENT_CHANNELS,
-                mid_block_add_attention=False,
-                scaling_factor=1.0,
-                sample_size=128,
-            )
+            vae = _random_vae(config)
         self.module = RoundTrip(vae)
         if config.accelerator.gradient_checkpointing:
             vae.enable_gradient_checkpointing()
@@ -117,13 +108,12 @@ class VaeObjective:
         noise = noise[where.rank * count : (where.rank + 1) * count].to(device)
         if config.accelerator.channels_last:
             truth = truth.contiguous(memory_format=torch.channels_last)
-        decoded, mean, logvar = model(truth, noise, config.latent_noise)
-        decoded, mean, logvar = decoded.float(), mean.float(), logvar.float()
-        error = decoded - truth
+        found, latents = model(truth, noise, config.latent_noise)
+        error = found.float() - truth
         pixel = error.abs().mean() + 2 * error.square().mean()
         edge = (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()) / 2
-        angle = _angle_error(decoded, truth, batch)
-        divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        angle = _angle_error(found.float(), truth, batch)
+        divergence = latents.divergence()
         total = (
             pixel + config.edge_weight * edge + config.angle_weight * angle + config.kl_weight * divergence
         )
@@ -141,19 +131,18 @@ class VaeObjective:
         kinds = ("picture", "normal", "depth")
         truth = torch.stack([_picture(sample, kind, self._config) for sample in samples for kind in kinds])
         device = next(self.module.parameters()).device
-        decoded = self.module.vae.decode(self.module.vae.encode(truth.to(device)).latent_dist.mode()).sample
-        return rows_of_pictures([truth, decoded.cpu()])
+        vae = self.module.vae
+        return rows_of_pictures([truth, decoded(vae, posterior(vae, truth.to(device)).mean).cpu()])
 
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Write a diffusers VAE folder whose scaling factor brings latents to unit spread."""
         vae = self.module.vae
-        order = self.feed(0, 1)
+        feed = self.feed(0, 1)
         count = max(1, _CALIBRATION // self._config.schedule.batch_size)
         device = next(vae.parameters()).device
         latents = [
-            vae.encode(order.at(step).batch.pictures.to(device)).latent_dist.mode().flatten()
-            for step in range(count)
+            posterior(vae, feed.at(step).batch.pictures.to(device)).mean.flatten() for step in range(count)
         ]
         vae.register_to_config(scaling_factor=float(1 / torch.cat(latents).float().std()))
         vae.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -200,14 +189,30 @@ class VaeObjective:
         return slice(top, top + crop[0]), slice(left, left + crop[1])
 
 
+def _random_vae(config: VaeConfig) -> AutoencoderKL:
+    # diffusers annotates these tuples as being of length one
+    settings: dict[str, Any] = {
+        "block_out_channels": config.channels,
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": config.layers_per_block,
+        "norm_num_groups": config.norm_groups,
+        "latent_channels": LATENT_CHANNELS,
+        "mid_block_add_attention": False,
+        "scaling_factor": 1.0,
+        "sample_size": 128,
+    }
+    return AutoencoderKL(**settings)
+
+
 def _picture(sample: Sample, kind: str, config: VaeConfig) -> Tensor:
     if kind == "picture":
         return sample.image
     return annotation(sample, "normal" if kind == "normal" else "depth", config.depth_map)
 
 
-def _angle_error(decoded: Tensor, truth: Tensor, batch: VaeBatch) -> Tensor:
+def _angle_error(found: Tensor, truth: Tensor, batch: VaeBatch) -> Tensor:
     """Return one minus the cosine between true and decoded normals, averaged over all pixels of the batch."""
     chosen = batch.is_normal.to(truth.device)[:, None, None] & batch.valid[:, 0].to(truth.device)
-    cosine = functional.cosine_similarity(decoded, truth, dim=1, eps=1e-4)
+    cosine = functional.cosine_similarity(found, truth, dim=1, eps=1e-4)
     return torch.where(chosen, 1 - cosine, 0.0).mean()

@@ -55,10 +55,7 @@ def _change(raw: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     node: Any = raw
     for part in parents:
-        if isinstance(node, list):
-            node = node[_index(node, part, key)]
-        else:
-            node = node.setdefault(part, {})
+        node = node[_index(node, part, key)] if isinstance(node, list) else node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise OptionError(key, value, f"a key of the config; {part} holds a value, not settings")
     if isinstance(node, list):

@@ -25,12 +25,12 @@ class Optimizer(Settings):
         max_gradient_norm: The gradient of all parameters is scaled down to this length.
     """
 
-    learning_rate: float = Field(3e-5, gt=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    epsilon: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    max_gradient_norm: float = Field(1.0, gt=0)
+    learning_rate: float = Field(default=3e-5, gt=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    max_gradient_norm: float = Field(default=1.0, gt=0)
 
 
 class Schedule(Settings):
@@ -46,11 +46,11 @@ class Schedule(Settings):
     """
 
     steps: int = Field(gt=0)
-    warmup_steps: int = Field(0, ge=0)
-    decay_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    decay_steps: int = Field(default=0, ge=0)
     batch_size: int = Field(gt=0)
-    accumulation: int = Field(1, gt=0)
-    ema_decay: float = Field(0.0, ge=0, lt=1)
+    accumulation: int = Field(default=1, gt=0)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
 
 
 class Accelerator(Settings):
@@ -67,8 +67,8 @@ class Accelerator(Settings):
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     gradient_checkpointing: bool = False
     channels_last: bool = False
-    threads: int = Field(0, ge=0)
-    workers: int = Field(1, ge=1)
+    threads: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=1)
 
 
 class Run(Settings):
@@ -82,8 +82,8 @@ class Run(Settings):
         pictures_every: Steps between two sheets of sample pictures; 0 makes none.
     """
 
-    log_every: int = Field(50, gt=0)
-    save_every: int = Field(1000, gt=0)
-    save_minutes: float = Field(0, ge=0)
-    keep: int = Field(2, ge=1)
-    pictures_every: int = Field(0, ge=0)
+    log_every: int = Field(default=50, gt=0)
+    save_every: int = Field(default=1000, gt=0)
+    save_minutes: float = Field(default=0, ge=0)
+    keep: int = Field(default=2, ge=1)
+    pictures_every: int = Field(default=0, ge=0)

@@ -27,12 +27,12 @@ class ScenesConfig(Settings):
     """
 
     stage: Literal["scenes"]
-    first_seed: int = Field(0, ge=0)
+    first_seed: int = Field(default=0, ge=0)
     count: int = Field(gt=0)
-    per_shard: int = Field(256, gt=0)
+    per_shard: int = Field(default=256, gt=0)
     sizes: tuple[Size, ...] = Field(min_length=1)
-    supersample: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field((1,), min_length=1)
-    processes: int = Field(1, ge=1)
+    supersample: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field(default=(1,), min_length=1)
+    processes: int = Field(default=1, ge=1)
 
 
 class SceneData(Settings):
@@ -46,7 +46,7 @@ class SceneData(Settings):
 
     kind: Literal["scenes"]
     folder: str
-    share: float = Field(1.0, gt=0)
+    share: float = Field(default=1.0, gt=0)
 
 
 class DiskData(Settings):
@@ -64,7 +64,7 @@ class DiskData(Settings):
     folder: str
     split: str = "train"
     size: Size | None = None
-    share: float = Field(1.0, gt=0)
+    share: float = Field(default=1.0, gt=0)
 
 
 class LatentData(Settings):
@@ -78,7 +78,7 @@ class LatentData(Settings):
 
     kind: Literal["latents"]
     folder: str
-    share: float = Field(1.0, gt=0)
+    share: float = Field(default=1.0, gt=0)
 
 
 Images = Annotated[SceneData | DiskData, Field(discriminator="kind")]
@@ -108,19 +108,19 @@ class VaeConfig(Settings):
     """
 
     stage: Literal["vae"]
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     channels: tuple[int, int, int, int]
     norm_groups: int = Field(gt=0)
-    layers_per_block: int = Field(1, gt=0)
-    picture_share: float = Field(0.5, ge=0, le=1)
-    normal_share: float = Field(0.3, ge=0, le=1)
-    appearance: float = Field(0.0, ge=0, le=1)
+    layers_per_block: int = Field(default=1, gt=0)
+    picture_share: float = Field(default=0.5, ge=0, le=1)
+    normal_share: float = Field(default=0.3, ge=0, le=1)
+    appearance: float = Field(default=0.0, ge=0, le=1)
     crop: Size | None = None
-    crop_share: float = Field(0.75, ge=0, le=1)
-    kl_weight: float = Field(1e-6, ge=0)
-    latent_noise: float = Field(0.0, ge=0)
-    angle_weight: float = Field(0.0, ge=0)
-    edge_weight: float = Field(0.0, ge=0)
+    crop_share: float = Field(default=0.75, ge=0, le=1)
+    kl_weight: float = Field(default=1e-6, ge=0)
+    latent_noise: float = Field(default=0.0, ge=0)
+    angle_weight: float = Field(default=0.0, ge=0)
+    edge_weight: float = Field(default=0.0, ge=0)
     depth_map: DepthMap = "disparity"
     data: tuple[Images, ...] = Field(min_length=1)
     optimizer: Optimizer = Optimizer()
@@ -145,14 +145,14 @@ class LatentsConfig(Settings):
     """
 
     stage: Literal["latents"]
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     vae: str
-    views: int = Field(1, ge=1)
-    appearance: float = Field(0.0, ge=0, le=1)
+    views: int = Field(default=1, ge=1)
+    appearance: float = Field(default=0.0, ge=0, le=1)
     depth_map: DepthMap = "disparity"
-    per_shard: int = Field(1024, gt=0)
+    per_shard: int = Field(default=1024, gt=0)
     data: tuple[Images, ...] = Field(min_length=1)
-    processes: int = Field(1, ge=1)
+    processes: int = Field(default=1, ge=1)
 
 
 class Start(Settings):
@@ -175,10 +175,10 @@ class Start(Settings):
     prompt_embeds: str | None = None
     channels: tuple[int, ...] | None = None
     attention: tuple[bool, ...] | None = None
-    layers_per_block: int = Field(1, gt=0)
-    heads: int = Field(4, gt=0)
-    norm_groups: int = Field(8, gt=0)
-    context: int = Field(32, gt=0)
+    layers_per_block: int = Field(default=1, gt=0)
+    heads: int = Field(default=4, gt=0)
+    norm_groups: int = Field(default=8, gt=0)
+    context: int = Field(default=32, gt=0)
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Start:
@@ -200,7 +200,7 @@ class Noise(Settings):
     """
 
     prediction: Literal["x0", "epsilon", "v"] = "x0"
-    steps: int = Field(1, ge=1, le=1000)
+    steps: int = Field(default=1, ge=1, le=1000)
 
 
 class Switcher(Settings):
@@ -214,9 +214,9 @@ class Switcher(Settings):
     """
 
     enabled: bool = True
-    share: float = Field(1.0, gt=0, le=1)
-    later_share: float = Field(1.0, gt=0, le=1)
-    later_step: int = Field(0, ge=0)
+    share: float = Field(default=1.0, gt=0, le=1)
+    later_share: float = Field(default=1.0, gt=0, le=1)
+    later_step: int = Field(default=0, ge=0)
 
 
 class LotusConfig(Settings):
@@ -234,7 +234,7 @@ class LotusConfig(Settings):
     """
 
     stage: Literal["lotus"]
-    seed: int = Field(42, ge=0)
+    seed: int = Field(default=42, ge=0)
     mode: Literal["g", "d"]
     target: Target
     depth_map: DepthMap = "disparity"

@@ -18,10 +18,10 @@ from ..annotation import annotation, flipped, known
 from ..appearance import vary_appearance
 from ..clock import Deadline
 from ..config import LatentsConfig
+from ..feed import Indexed
 from ..latents import encode_pictures, known_cells, write_latents
 from ..networks import load_vae
 from ..order import draws
-from ..feed import Indexed
 from ..sample import Sample
 from ..sources import open_pictures
 
@@ -96,7 +96,8 @@ def _encode_part(
     if config.processes > 1:
         torch.set_num_threads(1)
     datasets = open_pictures(config.data).datasets
-    vae = load_vae(Path(config.vae)).to("cuda" if torch.cuda.is_available() else "cpu")
+    vae = load_vae(Path(config.vae))
+    torch.nn.Module.to(vae, "cuda" if torch.cuda.is_available() else "cpu")
     for shard in shards:
         tensors: dict[str, list[Tensor]] = {}
         names: list[str] = []
