@@ -17,7 +17,7 @@ from .. import __version__
 from ..errors import LotusError
 from .exit_codes import BAD_USAGE, INTERRUPTED
 
-MODULES: Final = ("estimate", "models", "convert", "fuse", "video", "batch", "train", "eval")
+MODULES: Final = ("estimate", "models", "convert", "fuse", "video", "batch", "train", "evaluate")
 """Command modules in the order of the help text; one that is not installed is left out."""
 
 Run = Callable[[argparse.Namespace], int]

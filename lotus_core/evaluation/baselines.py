@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..conventions import DepthKind
 from ..geometry.normals import unit_normals
+from .aggregate import mean_metrics
 from .depth_metrics import DepthMetrics
 from .normal_metrics import AngularErrors, NormalMetrics, angular_error_deg
 from .rendered import SceneDepth, SceneNormals
@@ -53,13 +54,7 @@ def mean_map_score(scenes: SceneDepth, kind: DepthKind) -> Score[DepthMetrics]:
         sample = scenes.load(name, colour=False)
         if bool(sample.valid.any()):
             rows.append(score_depth(total, kind, sample, scenes.rules))
-    return summarise(None, len(rows), (), (), [_mean(rows)])
-
-
-def _mean(rows: list[DepthMetrics]) -> DepthMetrics:
-    from .aggregate import mean_metrics
-
-    return mean_metrics(rows)
+    return summarise(None, len(rows), (), (), [mean_metrics(rows)])
 
 
 def _normalised(depth: Tensor, valid: Tensor, kind: DepthKind) -> Tensor:

@@ -97,7 +97,7 @@ def _kitti(files: FileTree, name: str, rules: Rules, crop: KittiCrop) -> DepthSa
         r"\d{4}_\d\d_\d\d/([^/]+)/image_02/data/(\d+\.png)$", r"\1/proj_depth/groundtruth/image_02/\2", name
     )
     depth = kitti_benchmark_crop(_metres(files, depth_name, 256.0))
-    valid = rules.in_range(depth) & kitti_mask(*depth.shape[:2], crop)
+    valid = rules.in_range(depth) & kitti_mask(depth.shape[0], depth.shape[1], crop)
     return _sample(files, name, kitti_benchmark_crop(_picture(files, name)), depth, valid)
 
 

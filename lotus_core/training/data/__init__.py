@@ -1,4 +1,4 @@
-"""Readers of training data in its published folder layouts (extra `train`), and their mixing."""
+"""Readers of training data in its published folder layouts (extra `train`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from ...errors import OptionError
 from ..sample import Dataset
 from .archives import open_tree
 from .hypersim import Hypersim
-from .mixing import HYPERSIM_SHARE, BatchPlan, MixedBatches
 from .virtual_kitti import VirtualKitti
 
 Kind = Literal["hypersim", "virtual-kitti"]
@@ -44,4 +43,4 @@ def open_dataset(
     raise OptionError("kind", kind, '"hypersim" or "virtual-kitti"')
 
 
-__all__ = ["HYPERSIM_SHARE", "BatchPlan", "Hypersim", "Kind", "MixedBatches", "VirtualKitti", "open_dataset"]
+__all__ = ["Hypersim", "Kind", "VirtualKitti", "open_dataset"]

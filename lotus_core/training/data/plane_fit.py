@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from ...geometry.normals import unit_normals
+
+_LEAST_DETERMINANT: Final = 0.5
+"""Of the neighbours' second moments in pixels: at most rounding for pixels on one line, at least 1 for others."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,8 @@ class PlaneFit:
     Attributes:
         side: Side of the square window in pixels, odd.
         tolerance: Neighbours whose depth differs by at least this share from the pixel's are on another surface.
-        least: Neighbours, the pixel included, that a fit needs. Where fewer are within tolerance, as on a road seen
-            at a grazing angle, all neighbours with a depth are used.
+        least: Neighbours, the pixel included, that a fit needs. Where fewer are within tolerance or all lie on one
+            line, as on a road seen at a grazing angle, all neighbours with a depth are used.
     """
 
     side: int = 5
@@ -49,32 +53,43 @@ def normals_by_plane_fit(
     Source: local plane fitting as in DSINE's and Lotus's preparation of Virtual KITTI 2 (there on points in space).
     """
     fit = fit or PlaneFit()
-    inverse = torch.where(valid, 1.0 / torch.where(valid, depth.double(), 1.0), 0.0)
-    strict = _sums(inverse, valid, fit, check=True)
-    loose = _sums(inverse, valid, fit, check=False)
-    sums = torch.where(strict[0] >= fit.least, strict, loose)
+    inverse = torch.where(valid, 1.0 / torch.where(valid, depth.float(), 1.0), 0.0)
+    across, down, middle, solved = _solve(_sums(inverse, valid, fit, check=True), fit)
+    if not bool((solved | ~valid).all()):
+        second = _solve(_sums(inverse, valid, fit, check=False), fit)
+        across, down, middle = (
+            torch.where(solved, first, other)
+            for first, other in zip((across, down, middle), second[:3], strict=True)
+        )
+        solved = solved | second[3]
+    height, width = depth.shape
+    focal_x, focal_y, x0, y0 = (float(intrinsics[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    a, b = across * focal_x, down * focal_y
+    x = (torch.arange(width) + 0.5 - x0) / focal_x
+    y = (torch.arange(height) + 0.5 - y0) / focal_y
+    plane = torch.stack([a, b, inverse + middle - a * x[None, :] - b * y[:, None]], dim=-1)
+    # a X + b Y + c Z = 1 > 0 at the surface: the plane's vector points away from the camera.
+    return torch.where((solved & valid)[..., None], -unit_normals(plane), 0.0)
+
+
+def _solve(sums: Tensor, fit: PlaneFit) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return 1 / z's change to the right and down, its offset at the pixel, and where these are determined."""
     count, sx, sy, sxx, sxy, syy, sq, sxq, syq = sums
     n = count.clamp_min(1.0)
     cxx, cxy, cyy = sxx - sx * sx / n, sxy - sx * sy / n, syy - sy * sy / n
     cxq, cyq = sxq - sx * sq / n, syq - sy * sq / n
     determinant = cxx * cyy - cxy * cxy
-    solvable = valid & (count >= fit.least) & (determinant > 1e-6)
-    safe = torch.where(solvable, determinant, 1.0)
-    across = (cxq * cyy - cyq * cxy) / safe  # change of 1 / z from one pixel to the next on its right
-    down = (cyq * cxx - cxq * cxy) / safe
-    middle = (sq - across * sx - down * sy) / n  # 1 / z of the plane at the pixel itself
-    k = intrinsics.double()
-    height, width = depth.shape
-    a, b = across * k[0, 0], down * k[1, 1]
-    x = (torch.arange(width, dtype=torch.float64) + 0.5 - k[0, 2]) / k[0, 0]
-    y = (torch.arange(height, dtype=torch.float64) + 0.5 - k[1, 2]) / k[1, 1]
-    plane = torch.stack([a, b, middle - a * x[None, :] - b * y[:, None]], dim=-1)
-    # a X + b Y + c Z = 1 > 0 at the surface: the plane's vector points away from the camera.
-    return torch.where(solvable[..., None], -unit_normals(plane), 0.0).float()
+    solved = (count >= fit.least) & (determinant > _LEAST_DETERMINANT)
+    safe = torch.where(solved, determinant, 1.0)
+    across, down = (cxq * cyy - cyq * cxy) / safe, (cyq * cxx - cxq * cxy) / safe
+    return across, down, (sq - across * sx - down * sy) / n, solved
 
 
 def _sums(inverse: Tensor, valid: Tensor, fit: PlaneFit, *, check: bool) -> Tensor:
-    """Return (9, H, W) moments of the used neighbours: 1, x, y, xx, xy, yy, q, xq, yq, in steps from the pixel."""
+    """Return (9, H, W) moments of the used neighbours: 1, x, y, xx, xy, yy, q, xq, yq.
+
+    x and y count steps from the pixel, and q is 1 / z less the pixel's own, so that float32 keeps the digits.
+    """
     reach = fit.side // 2
     padded = torch.nn.functional.pad(inverse, (reach, reach, reach, reach))
     known = torch.nn.functional.pad(valid, (reach, reach, reach, reach))
@@ -82,17 +97,17 @@ def _sums(inverse: Tensor, valid: Tensor, fit: PlaneFit, *, check: bool) -> Tens
     sums = inverse.new_zeros(9, height, width)
     for dy, dx in product(range(-reach, reach + 1), repeat=2):
         rows, columns = slice(reach + dy, reach + dy + height), slice(reach + dx, reach + dx + width)
-        q, use = padded[rows, columns], known[rows, columns]
+        q, use = padded[rows, columns] - inverse, known[rows, columns]
         if check:
-            # |z' - z| / z < tolerance, with z = 1 / q
-            use = use & ((inverse - q).abs() < fit.tolerance * q)
-        weight = use.double()
-        value = weight * q
+            # |z' - z| / z < tolerance in terms of 1 / z' = q + 1 / z
+            use = use & (q.abs() < fit.tolerance * padded[rows, columns])
+        weight = use.to(q.dtype)
+        q *= weight
         moments = (1.0, dx, dy, dx * dx, dx * dy, dy * dy)
         for row, factor in zip(sums[:6], moments, strict=True):
             if factor:
                 row.add_(weight, alpha=float(factor))
         for row, factor in zip(sums[6:], (1.0, dx, dy), strict=True):
             if factor:
-                row.add_(value, alpha=float(factor))
+                row.add_(q, alpha=float(factor))
     return sums
