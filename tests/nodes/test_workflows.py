@@ -14,6 +14,7 @@ from PIL import Image
 from tests.nodes.host.messages import Message
 from tests.nodes.host.process import REPOSITORY, ComfyServer
 from tests.nodes.host.workflow import input_images, workflow_to_prompt
+from tests.nodes.views import RESOLUTION, need_package, pictures, provide_views
 from tests.small_models import write_generative_depth
 
 pytestmark = pytest.mark.comfy
@@ -39,6 +40,7 @@ def models(server: ComfyServer) -> ComfyServer:
     ):
         (folder / kind).mkdir(parents=True, exist_ok=True)
         (folder / kind / name).write_bytes(b"")
+    provide_views(server)
     return server
 
 
@@ -51,8 +53,14 @@ def with_small_models(prompt: dict) -> dict:
             kind = kind if "normal" in node["inputs"]["model"] or kind == "ensemble" else "depth"
             node["inputs"]["model"] = STAND_INS[kind]
         if "working_size" in node["inputs"]:
-            node["inputs"] |= {"working_size": "custom", "resolution": 96}
+            resolution = RESOLUTION if takes_views(prompt) else 96  # views of 96 pixels don't fit together
+            node["inputs"] |= {"working_size": "custom", "resolution": resolution}
     return prompt
+
+
+def takes_views(prompt: dict) -> bool:
+    """Whether a graph fuses the rendered views, rather than looking at the photograph."""
+    return any(node["class_type"] == "LotusGeoFuseViews" for node in prompt.values())
 
 
 def upto_controlnet(prompt: dict) -> dict:
@@ -78,16 +86,23 @@ def test_workflow_runs_to_its_last_image(models: ComfyServer, path: Path) -> Non
     prompt = with_small_models(load(path, models))
     if any(node["class_type"] == "ControlNetApplyAdvanced" for node in prompt.values()):
         prompt = upto_controlnet(prompt)
+    count, size = 1, (640, 480)  # the photograph's own
+    if takes_views(prompt):
+        need_package(models.checkout, "skimage")
+        count, height, width, _ = pictures().shape
+        size = (width, height)
     run = models.api.queue(prompt)
     assert run.error is None, run.error
     assert run.succeeded
     ends = [node for node in prompt if prompt[node]["class_type"] in ("SaveImage", "PreviewImage")]
     assert ends
     for node in ends:
-        [picture] = models.api.images(run, node)
-        with Image.open(io.BytesIO(picture)) as image:
-            assert image.size == (640, 480)  # the photograph's own
-            assert np.asarray(image).std() > 5
+        shown = models.api.images(run, node)
+        assert len(shown) == count
+        for picture in shown:
+            with Image.open(io.BytesIO(picture)) as image:
+                assert image.size == size
+                assert np.asarray(image).std() > 5
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

@@ -7,7 +7,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+
+from lotus_core.batch.estimator import Estimator
+from lotus_core.batch.job import Job
+from lotus_core.batch.run import begin, run_local
+from lotus_core.batch.storage import Store
+from lotus_core.inference.options import InferenceOptions
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +75,11 @@ def test_a_killed_run_goes_on_with_nothing_lost_and_nothing_done_twice(tmp_path,
     assert [row["input"] for row in manifest(out)] == [str(path) for path in paths]
     assert sorted(path.name for path in (out / "shards").iterdir()) == [f"{i:08d}-0000.npz" for i in range(9)]
 
-    subprocess.run(command(paths[0].parent, tmp_path / "whole"), env=ENVIRONMENT, check=True)
+    whole = Job("lotus-tiny-depth-d", options=InferenceOptions(resolution=32), chunk=CHUNK)
+    store = Store(str(tmp_path / "whole"))
+    run_local(begin(str(paths[0].parent), store, whole), store, whole, Estimator(whole))
     assert facts(out) == facts(tmp_path / "whole")
-    for shard in (out / "shards").iterdir():
-        assert shard.read_bytes() == (tmp_path / "whole" / "shards" / shard.name).read_bytes()
+    for row in manifest(out):
+        name = row["output"].partition("::")[2]
+        with np.load(out / name) as found, np.load(tmp_path / "whole" / name) as expected:
+            np.testing.assert_allclose(found[row["key"]], expected[row["key"]], atol=1e-5)

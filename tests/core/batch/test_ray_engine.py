@@ -49,6 +49,7 @@ def ancestors(pid):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::Warning:ray")  # Ray warns of what Ray does
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds Ray's processes in /proc")
 def test_two_workers_make_the_manifest_of_one_machine_though_one_is_killed(tmp_path, photos):
     pytest.importorskip("ray", reason='needs the extra "ray"')
