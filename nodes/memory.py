@@ -116,12 +116,15 @@ class ComfyPlacement:
             raise
 
     def free_memory(self) -> int:
-        """Bytes free on the device once the larger part that is not on it is there, without moving other models."""
+        """Bytes free on the device once the larger part that is not on it is there, without moving other models.
+
+        What ComfyUI was told to leave to others (--reserve-vram) does not count as free.
+        """
         free = compat.free_memory(self.patcher, self._device)
         if mm.is_device_cpu(self._device):
             return free
         missing = max(p.model_size() - p.loaded_size() for p in (self.patcher, self.vae_patcher))
-        return max(0, free - missing)
+        return max(0, free - missing - int(mm.extra_reserved_memory()))
 
     def obtainable_memory(self) -> int:
         """Bytes free if every model left the device; ComfyUI then streams our weights to it layer by layer."""
@@ -129,7 +132,8 @@ class ComfyPlacement:
         if mm.is_device_cpu(self._device):
             return free
         loaded = (entry for entry in mm.current_loaded_models if entry.model is not None)
-        return free + sum(entry.model_loaded_memory() for entry in loaded if entry.device == self._device)
+        ours_to_have = sum(entry.model_loaded_memory() for entry in loaded if entry.device == self._device)
+        return max(0, free + ours_to_have - int(mm.extra_reserved_memory()))
 
     def check_interrupt(self) -> None:
         """Raise ComfyUI's exception if the user pressed Cancel."""

@@ -55,3 +55,20 @@ def write_generative_depth(folder: Path, noise_gain: float = 0.15) -> Path:
     shutil.copytree(BUNDLED / "vae", folder / "vae")
     shutil.copy(BUNDLED / "prompt_embeds.safetensors", folder)
     return folder
+
+
+def write_overflowing_depth(folder: Path) -> Path:
+    """Write the bundled depth model with a decoder that passes through numbers beyond 65504, fp16's largest.
+
+    A convolution gives up to 60000 times as much; the normalisation that follows takes the factor out again. So in
+    fp32 the map is the bundled model's, while the weights themselves fit fp16.
+    """
+    shutil.copytree(BUNDLED / "lotus-tiny-depth-d", folder, dirs_exist_ok=True)
+    shutil.copytree(BUNDLED / "vae", folder / "vae", dirs_exist_ok=True)
+    shutil.copy(BUNDLED / "prompt_embeds.safetensors", folder)
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    weights = {name: tensor.float() for name, tensor in load_file(file).items()}
+    names = [f"decoder.up_blocks.1.resnets.0.conv1.{kind}" for kind in ("weight", "bias")]
+    factor = 6.0e4 / max(weights[name].abs().max().item() for name in names)
+    save_file(weights | {name: weights[name] * factor for name in names}, file)
+    return folder

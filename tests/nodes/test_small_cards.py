@@ -8,6 +8,7 @@ import pytest
 
 from tests.nodes.host.checkouts import Checkout
 from tests.nodes.host.process import run_inside
+from tests.small_models import write_overflowing_depth
 
 pytestmark = pytest.mark.comfy
 
@@ -85,8 +86,11 @@ def test_ten_runs_do_not_grow(card):
 
 
 @pytest.fixture(scope="module")
-def details(checkout: Checkout) -> dict:
-    return run_inside(checkout, INSIDE / "card_types.py", comfy_arguments=arguments(checkout))
+def details(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    overflowing = write_overflowing_depth(tmp_path_factory.mktemp("models") / "hot-lotus-depth-d")
+    return run_inside(
+        checkout, INSIDE / "card_types.py", str(overflowing), comfy_arguments=arguments(checkout)
+    )
 
 
 def test_every_layer_with_weights_is_adopted(details):
@@ -98,6 +102,24 @@ def test_every_layer_with_weights_is_adopted(details):
 def test_a_layer_that_cannot_be_adopted_is_an_error_that_names_it(details):
     refusal = details["adoption"]["refusal"]
     assert "ComfyUI cannot manage this network (found: 1 (Conv1d), 2 (PReLU))" in refusal
+
+
+@pytest.mark.parametrize(
+    ("switch", "expected"),
+    [
+        ("none", ["float32", "float32", "float32"]),
+        ("fp16_unet", ["float16", "float32", "float32"]),
+        ("bf16_unet", ["bfloat16", "float32", "float32"]),
+        ("fp8_e4m3fn_unet", ["float8_e4m3fn", "float32", "float32"]),
+        ("fp8_e5m2_unet", ["float8_e5m2", "float32", "float32"]),
+        ("fp16_vae", ["float32", "float32", "float16"]),
+        ("bf16_vae", ["float32", "float32", "bfloat16"]),
+        ("fp32_vae", ["float32", "float32", "float32"]),
+    ],
+)
+def test_precision_auto_obeys_comfyuis_switches(details, switch, expected):
+    """On the CPU, which ComfyUI has compute in fp32 whatever the weights' type."""
+    assert details["by_switch"][switch] == expected
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Many prompts on one server, with faults: it stays alive, names each failure, holds its memory and leaves no litter.
 
-LOTUS_SOAK_PROMPTS sets how many prompts (40 by default, 200 for a release).
+LOTUS_SOAK_PROMPTS sets how many prompts (40 by default, 200 for a release); with ``pytest -s`` the figures are shown.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ KINDS = {
 MIXED = ("depth", "normal", "joint", "noisy", "mixed")
 
 
+MIB = 2**20
+
+
 @dataclass
 class Soak:
     """What happened: every run by its phase, resident memory after every run, and the files that runs reported."""
@@ -51,6 +54,23 @@ class Soak:
     rejected: str = ""
     state_before: dict = field(default_factory=dict)
     state_after: dict = field(default_factory=dict)
+
+    @property
+    def warm(self) -> int:
+        """Resident bytes once every kind of graph and five more have run."""
+        return self.resident[len(KINDS) + 4]
+
+    def figures(self) -> str:
+        """One line: prompts by how they ended, resident memory, files."""
+        runs = [run for phase in self.runs.values() for run in phase]
+        ended = [sum(run.succeeded for run in runs), sum(run.interrupted for run in runs)]
+        ended.append(sum(run.error is not None for run in runs))
+        resident = [self.warm, self.resident[len(runs) // 2], self.resident[-1], max(self.resident)]
+        return (
+            f"{len(runs)} prompts: {ended[0]} done, {ended[1]} interrupted, {ended[2]} failed by design; resident MiB "
+            f"warm, half-way, end, most: {', '.join(f'{size / MIB:.0f}' for size in resident)}; "
+            f"{len(self.files)} files, {len(self.files - self.reported)} of them unreported"
+        )
 
 
 class Queue:
@@ -107,7 +127,9 @@ class Queue:
 @pytest.fixture(scope="module")
 def soak(checkout: Checkout) -> Iterator[Soak]:
     with ComfyServer(checkout) as server:
-        yield soaked(server)
+        found = soaked(server)
+        print(f"\nComfyUI {checkout.version}: {found.figures()}")
+        yield found
 
 
 def soaked(server: ComfyServer) -> Soak:
@@ -213,8 +235,7 @@ def test_an_output_folder_that_cannot_be_written_is_named_in_its_own_prompts(soa
 
 def test_memory_is_flat(soak):
     """Within 5 % between the warm server, the middle and the end."""
-    warm = soak.resident[len(KINDS) + 4]
-    assert max(soak.resident[-5:]) <= warm * 1.05
+    assert max(soak.resident[-5:]) <= soak.warm * 1.05
     assert len(soak.state_after["models"]) <= len(soak.state_before["models"])
 
 

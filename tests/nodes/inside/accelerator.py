@@ -1,5 +1,7 @@
 """A simulated graphics card: tensors that report cuda:0, refuse to meet the CPU's, and are counted against a limit.
 
+Like MPS and DirectML, it has no float64.
+
 Their content lies in main memory and is computed by the CPU, so that results can be compared to the last digit.
 `Card.attach` makes ComfyUI's memory manager believe in the card. Its reserves, meant for cards of many gigabytes,
 are scaled down with it.
@@ -26,6 +28,7 @@ INFERENCE_RESERVE = 8 * MIB
 
 _ACROSS_DEVICES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 _original_copy = Tensor.copy_
+_original_attention = torch.nn.functional.scaled_dot_product_attention
 
 
 class Card:
@@ -98,6 +101,7 @@ class Card:
         torch.cuda.current_stream = lambda *_, **__: None
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         Tensor.copy_ = _copy
+        torch.nn.functional.scaled_dot_product_attention = _attention
         mm.get_torch_device = lambda: DEVICE
         mm.vram_state = mm.VRAMState.NORMAL_VRAM
         mm.EXTRA_RESERVED_VRAM = 0
@@ -121,7 +125,13 @@ class CardTensor(Tensor):
 
     @staticmethod
     def __new__(cls, content: Tensor, counted: bool = True) -> CardTensor:
-        """Wrap a tensor of main memory and count it; views of one that is not counted are not, either."""
+        """Wrap a tensor of main memory and count it; views of one that is not counted are not, either.
+
+        Raises:
+            TypeError: A float64 tensor.
+        """
+        if content.dtype in (torch.float64, torch.complex128):
+            raise TypeError("this device has no float64: compute in float32, or on the CPU")
         made = Tensor._make_wrapper_subclass(
             cls,
             content.size(),
@@ -191,6 +201,14 @@ def _copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
         _original_copy(target.content, getattr(source, "content", source))
         return target
     return _original_copy(target, getattr(source, "content", source))
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention in blocks, as on a card; torch would choose the quadratic one for wrappers."""
+    if not isinstance(query, CardTensor):
+        return _original_attention(query, key, value)
+    _refuse_to_meet("attention", [query, key, value])
+    return CardTensor(_original_attention(query.content, key.content, value.content))
 
 
 def _dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

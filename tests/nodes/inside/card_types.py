@@ -1,13 +1,18 @@
-"""On the simulated card: weights in every type that ComfyUI stores, layers streamed one by one, strips, overflow."""
+"""On the simulated card: weights in every type that ComfyUI stores, layers streamed one by one, strips, overflow.
+
+One argument: the folder of a checkpoint whose decoder overflows fp16.
+"""
 
 from __future__ import annotations
 
 import gc
 import logging
+import sys
 import warnings
 from functools import partial
 from typing import Any
 
+import comfy.cli_args
 import comfy.model_management as mm
 import large_networks
 import pack
@@ -21,20 +26,14 @@ adopt, memory, model_of = module("nodes.adopt"), module("nodes.memory"), module(
 checkpoint, image = module("lotus_core.loading.checkpoint"), module("lotus_core.inference.image")
 stages_of, placement_of = module("lotus_core.inference.stages"), module("lotus_core.inference.placement")
 FP32, FP16, BF16, FP8 = torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn
+OVERFLOWING = sys.argv[1]
 LEAVES = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
 
 
-def parts(overflowing: bool = False) -> Any:
-    """The bundled depth model; its decoder can be made to pass through numbers beyond fp16's 65504."""
-    loaded = checkpoint.load_parts("lotus-tiny-depth-d")
-    vae = loaded.vae.float()
-    if (
-        overflowing
-    ):  # the normalisation that follows takes the factor out again; the weights themselves fit fp16
-        parameters = list(vae.decoder.up_blocks[1].resnets[0].conv1.parameters())
-        factor = 6.0e4 / max(parameter.abs().max().item() for parameter in parameters)
-        for parameter in parameters:
-            parameter.data = parameter.data * factor
+def parts(source: str = "lotus-tiny-depth-d") -> Any:
+    """The bundled depth model, or a checkpoint in a folder."""
+    loaded = checkpoint.load_parts(source, output="disparity")
+    loaded.vae.float()
     return loaded
 
 
@@ -105,9 +104,11 @@ def overflow() -> dict[str, Any]:
     """A VAE whose activations exceed fp16, decoded in fp16 and, by itself, again in fp32."""
     x0 = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
     size = image.working_size(64, 64, 0)
-    expected = stages_of.Stages(unmanaged(memory.Types(FP32, FP32, FP32), overflowing=True)).decode(x0, size)
+    expected = stages_of.Stages(unmanaged(memory.Types(FP32, FP32, FP32), source=OVERFLOWING)).decode(
+        x0, size
+    )
     without_factor = stages_of.Stages(unmanaged(memory.Types(FP32, FP32, FP32))).decode(x0, size)
-    model = managed(memory.Types(FP16, FP16, FP16), overflowing=True)
+    model = managed(memory.Types(FP16, FP16, FP16), source=OVERFLOWING)
     with CardMode(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         in_fp16 = bool(model.decode(x0).isfinite().all())
@@ -164,8 +165,21 @@ def strips() -> dict[str, Any]:
     }
 
 
+def chosen(*switches: str) -> list[str]:
+    """Types that "auto" chooses under ComfyUI's switches: stored and computed of the UNet, then the VAE's."""
+    for switch in switches:
+        setattr(comfy.cli_args.args, switch, True)
+    types = memory.choose_types("auto", 10**9)
+    for switch in switches:
+        setattr(comfy.cli_args.args, switch, False)
+    return [str(t).removeprefix("torch.") for t in (types.unet_stored, types.unet, types.vae)]
+
+
+switches = ("fp16_unet", "bf16_unet", "fp8_e4m3fn_unet", "fp8_e5m2_unet", "fp16_vae", "bf16_vae", "fp32_vae")
+by_switch = {"none": chosen()} | {switch: chosen(switch) for switch in switches}
 CARD.attach(2**40)
 report = {
+    "by_switch": by_switch,
     "types": {
         "fp16": compared(memory.Types(FP16, FP16, FP16)),
         "bf16": compared(memory.Types(BF16, BF16, BF16)),
