@@ -59,8 +59,9 @@ def mesh_from_blocks(
             mask = np.zeros(distance.shape, dtype=bool)
             mask[1:, 1:, 1:] = cells
             try:
+                # With "descent" faces wind toward the greater values, here free space.
                 vertices, faces, _, _ = marching_cubes(
-                    distance, 0.0, mask=mask, allow_degenerate=False, gradient_direction="ascent"
+                    distance, 0.0, mask=mask, allow_degenerate=False, gradient_direction="descent"
                 )
             except (RuntimeError, ValueError):
                 vertices, faces = (

@@ -25,7 +25,9 @@ WINDOW = 0.06
 """Patches that must agree on a scale and a shift, as a number, as a share, and within how much of ln z."""
 
 MAP_WEIGHT = 3.0
-"""How much more the maps' own agreement counts than the patches'."""
+LEAST_KEPT = 0.7
+"""How much more the maps' own agreement counts than the patches', and the share of it that must stay: a few patches
+can follow a wrong line, which then leaves the view alone with itself."""
 
 
 def refit(views: Views, grey: Tensor, pairs: Pairs, affine: Affine) -> tuple[Affine, DepthAnchors]:
@@ -67,8 +69,8 @@ def refit(views: Views, grey: Tensor, pairs: Pairs, affine: Affine) -> tuple[Aff
     for index in gain.nonzero().flatten().tolist():  # the patches' gain must outweigh what the maps lose
         before = Affine(trial.log_middle.clone(), trial.log_shift.clone())
         before.log_middle[index], before.log_shift[index] = affine.log_middle[index], affine.log_shift[index]
-        loss = support(views, pairs, before, index) - support(views, pairs, trial, index)
-        if MAP_WEIGHT * loss > gain[index]:
+        had, has = (support(views, pairs, each, index) for each in (before, trial))
+        if MAP_WEIGHT * (had - has) > gain[index] or has < LEAST_KEPT * had:
             trial = before
     return trial, votes
 

@@ -161,7 +161,7 @@ def test_a_world_far_from_its_origin_is_no_matter(cameras):
 
 def test_depth_and_disparity_do_not_mix(views, cameras):
     mixed = [predict(views[0], "depth"), predict(views[1], "disparity"), predict(views[2], "depth")]
-    with pytest.raises(GeometryError, match="one kind of depth model .*depth, disparity"):
+    with pytest.raises(GeometryError, match=r"one kind of depth model .*depth, disparity"):
         check_inputs(mixed, cameras, None, None)
 
 
