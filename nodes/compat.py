@@ -114,3 +114,9 @@ def saved_result(relative: str) -> Any:
 def nothing() -> Any:
     """Return the value of an output that has none this time: what hangs on it is not run, without an error."""
     return ExecutionBlocker(None)
+
+
+def is_trimmed(video: Any) -> bool:
+    """Say whether a VIDEO stands for a part of its file; older versions cannot trim one."""
+    window = getattr(video, "get_active_trim_window", None)
+    return window is not None and window() != (0.0, 0.0)

@@ -211,8 +211,7 @@ def _write(
 
 def _file_of(video: Any) -> tuple[Path, bool]:
     """Return a VIDEO as a file, and whether that is a copy of ours (of a trimmed one, or one made from pictures)."""
-    trimmed = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))() != (0.0, 0.0)
-    source = None if trimmed else video.get_stream_source()
+    source = None if compat.is_trimmed(video) else video.get_stream_source()
     if isinstance(source, str):
         return Path(source), False
     copy = _scratch(f"{uuid.uuid4().hex}.mp4")
