@@ -37,12 +37,10 @@ class Consensus:
     Attributes:
         depth: (H, W) float32 z-depth.
         supporters: (H, W) uint8, how many neighbours see the same surface there.
-        asked: (H, W) uint8, how many neighbours see that point or something before it.
     """
 
     depth: Tensor
     supporters: Tensor
-    asked: Tensor
 
 
 def reach_consensus(
@@ -70,30 +68,27 @@ def reach_consensus(
     device = own.device
     rays = pixel_rays(cameras[index].intrinsics.to(device)[None], *own.shape)[0]
     current = start
-    count = asked = torch.zeros_like(own)
+    count = torch.zeros_like(own)
     for _ in range(ROUNDS):
-        estimates, seen, reached = [start], [usable], []
+        estimates, seen = [start], [usable]
         for other in near:
-            estimate, meets, in_view = _estimate(
+            estimate, meets = _estimate(
                 current, rays, cameras[index], depths[other], valid[other], cameras[other]
             )
             estimates.append(estimate)
             seen.append(meets & usable)
-            reached.append(in_view & usable)
         current, count = _most_supported(torch.stack(estimates), torch.stack(seen))
-        asked = torch.stack(reached).sum(dim=0)
     depth = torch.where(usable, current.exp(), depths[index])
-    return Consensus(depth, (count - 1).clamp_min(0).to(torch.uint8), asked.to(torch.uint8))
+    return Consensus(depth, (count - 1).clamp_min(0).to(torch.uint8))
 
 
 def _estimate(
     log_depth: Tensor, rays: Tensor, camera: Camera, other_depth: Tensor, other_valid: Tensor, other: Camera
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Where a pixel's ray meets the other view's surface, to first order from the present depth.
 
     Returns:
-        (H, W) ln z along the ray; whether it meets a surface there; whether the present point is in the other
-        picture and not hidden in it.
+        (H, W) ln z along the ray, and whether it meets a surface there.
     """
     device = log_depth.device
     pose = (
@@ -110,17 +105,16 @@ def _estimate(
     pixels = point[..., :2] / z[..., None] * focal + k[:2, 2]
     stretch = along[..., 2] / z
     motion = focal * (along[..., :2] - point[..., :2] * stretch[..., None]) / z[..., None]
-    surface, slope, met, inside = _look_up(other_depth, other_valid, pixels)
+    surface, slope, met = _look_up(other_depth, other_valid, pixels)
     residual = surface - z.log()
     incidence = stretch - (slope * motion).sum(dim=-1)
     held = torch.where(incidence.abs() < LEAST_INCIDENCE, incidence.sign() * LEAST_INCIDENCE, incidence)
     step = residual / torch.where(held == 0, torch.full_like(held, LEAST_INCIDENCE), held)
-    meets = front & met & (step.abs() < 2 * TOLERANCE)
-    return log_depth + step, meets, front & inside & (residual > -TOLERANCE)
+    return log_depth + step, front & met & (step.abs() < 2 * TOLERANCE)
 
 
-def _look_up(depth: Tensor, valid: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Depth at positions (H, W, 2): ln z, its slope per pixel, where both are known, and where the picture reaches.
+def _look_up(depth: Tensor, valid: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Depth at positions (H, W, 2): ln z, its slope per pixel, and where both are known.
 
     ln z comes from interpolated 1 / z, which is exact on planes, from four pixels of one surface.
     """
@@ -128,9 +122,8 @@ def _look_up(depth: Tensor, valid: Tensor, pixels: Tensor) -> tuple[Tensor, Tens
     position = pixels - 0.5
     x, y = position.floor().unbind(-1)
     fx, fy = (position - position.floor()).unbind(-1)
-    inside = (pixels >= 0).all(-1) & (pixels[..., 0] <= width) & (pixels[..., 1] <= height)
     column, row = x.clamp(0, width - 2).long(), y.clamp(0, height - 2).long()
-    known = inside & (x >= 0) & (y >= 0) & (x < width - 1) & (y < height - 1)
+    known = (x >= 0) & (y >= 0) & (x < width - 1) & (y < height - 1)
     flat = row * width + column
     inverse, mask = depth.reciprocal().flatten(), valid.flatten()
     a, b, c, d = (inverse[flat + offset] for offset in (0, 1, width, width + 1))
@@ -142,7 +135,7 @@ def _look_up(depth: Tensor, valid: Tensor, pixels: Tensor) -> tuple[Tensor, Tens
     safe = torch.where(known & whole, value, torch.ones_like(value))
     slope_x = -((b - a) * (1 - fy) + (d - c) * fy) / safe
     slope_y = -((c - a) * (1 - fx) + (d - b) * fx) / safe
-    return -safe.log(), torch.stack([slope_x, slope_y], dim=-1), known & whole, inside
+    return -safe.log(), torch.stack([slope_x, slope_y], dim=-1), known & whole
 
 
 def _most_supported(estimates: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,7 +178,7 @@ def disagreement(
         own = torch.where(valid[index], depths[index], torch.ones_like(depths[index])).log()
         rays = pixel_rays(cameras[index].intrinsics.to(own)[None], *own.shape)[0]
         other = row[0]
-        estimate, meets, _ = _estimate(own, rays, cameras[index], depths[other], valid[other], cameras[other])
+        estimate, meets = _estimate(own, rays, cameras[index], depths[other], valid[other], cameras[other])
         differences.append((estimate - own)[meets & valid[index]].abs().cpu())
     every = torch.cat(differences)
     return float(every.median()) if every.numel() else float("inf")

@@ -62,11 +62,6 @@ class Sweep:
     depths: DepthAnchors
     tried: Tensor
 
-    def share(self) -> Tensor:
-        """Return how many of the patches tried gave a depth, (N,) float64 in [0, 1]; 1 where none was tried."""
-        found = torch.bincount(self.depths.view, minlength=len(self.tried)).double()
-        return torch.where(self.tried > 0, found / self.tried.clamp_min(1), torch.ones_like(found))
-
 
 def grey_pictures(images: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """Return all pictures as grey of one size, (N, h, w) float32.

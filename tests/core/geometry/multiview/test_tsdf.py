@@ -159,7 +159,9 @@ def test_views_that_measure_nothing_are_refused():
 
 def test_voxels_far_too_small_are_refused_with_a_size_that_works(monkeypatch):
     monkeypatch.setattr(tsdf, "MAX_BLOCKS", 100)
-    with pytest.raises(GeometryError, match=r"voxels are too small .*choose voxels of at least 0.0") as caught:
+    with pytest.raises(
+        GeometryError, match=r"voxels are too small .*choose voxels of at least 0.0"
+    ) as caught:
         surface_blocks([wall(2.0)], ORIGIN, 0.01)
     assert caught.value.found is not None
     size = float(str(caught.value.remedy).split()[-1])
