@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,6 +125,7 @@ def run_ray(
     if left:
         started = not ray.is_initialized()
         if started:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone unasked
             ray.init(**_init_arguments(cluster))
         try:
             for row in _dataset(data, left, store, job, cluster).iter_rows():
