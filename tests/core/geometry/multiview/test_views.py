@@ -9,14 +9,14 @@ from lotus_core.geometry.camera import Camera
 from lotus_core.geometry.multiview.inputs import check_inputs
 from lotus_core.geometry.multiview.views import (
     WORKING_SIDE,
-    Affine,
     gather_views,
     land,
     look_up,
     sample_pairs,
 )
 from lotus_core.geometry.points import project, transform_points
-from tests.core.geometry.multiview.rig import HEIGHT, WIDTH, arc, look_from, predict, see, truth
+from tests.core.geometry.multiview.rig import HEIGHT, WIDTH, arc, look_from, predict, see
+from tests.core.geometry.multiview.solved import exact_affine
 
 BOTH = (torch.tensor([0, 1]), torch.tensor([1, 0]))
 
@@ -24,18 +24,6 @@ BOTH = (torch.tensor([0, 1]), torch.tensor([1, 0]))
 @pytest.fixture(scope="module")
 def views(inputs):
     return gather_views(inputs)
-
-
-def exact_affine(views, four_views) -> Affine:
-    """The parameters that follow from the true depths."""
-    middle, shift = [], []
-    for index, view in enumerate(four_views):
-        scale, offset = truth(view, views.kind)
-        above = offset + float(views.low[index])  # x counts from the robust minimum
-        shift.append(above)
-        reached = float(views.middle[index]) + above
-        middle.append(scale * reached if views.kind == "depth" else scale / reached)
-    return Affine(torch.tensor(middle).double().log(), torch.tensor(shift).double().log())
 
 
 def test_small_views_keep_their_size(views):
