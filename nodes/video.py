@@ -211,7 +211,8 @@ def _write(
 
 def _file_of(video: Any) -> tuple[Path, bool]:
     """Return a VIDEO as a file, and whether that is a copy of ours (of a trimmed one, or one made from pictures)."""
-    source = None if compat.is_trimmed(video) else video.get_stream_source()
+    of_file = isinstance(video, InputImpl.VideoFromFile) and not compat.is_trimmed(video)
+    source = video.get_stream_source() if of_file else None  # 0.3.64 has none for one made from pictures
     if isinstance(source, str):
         return Path(source), False
     copy = _scratch(f"{uuid.uuid4().hex}.mp4")

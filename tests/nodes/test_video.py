@@ -29,8 +29,9 @@ def pumping_frames(server: ComfyServer, count: int = 24) -> str:
     still = np.random.default_rng(4).random((6, 8, 3)).repeat(16, 0).repeat(16, 1)
     contrast = 0.7 * np.exp(0.1 * generator.standard_normal(count))
     frames = 0.5 + (still - 0.5) * contrast[:, None, None, None]
-    np.save(server.base / "input" / "pumping.npy", frames.clip(0, 1).astype(np.float32))
-    return "pumping.npy"
+    name = f"pumping-{count}.npy"
+    np.save(server.base / "input" / name, frames.clip(0, 1).astype(np.float32))
+    return name
 
 
 def pumping(values: np.ndarray) -> float:
@@ -163,15 +164,21 @@ def test_frames_of_a_loaded_video_are_a_batch_as_it_is(server: ComfyServer, tmp_
 # --- video files
 
 
-def test_a_video_keeps_its_frames_their_times_and_its_sound(server: ComfyServer, tmp_path: Path) -> None:
-    ticks = [0, 3750, 9000, 9900, 20000, 24000]  # a variable rate
-    clip = write_clip(tmp_path / "walk.mp4", 6, ticks=ticks, audio="aac")
-    run = server.api.queue(graph(server, clip))
-    path = made(server, run)
+@pytest.mark.parametrize(
+    ("ticks", "audio"),
+    [(None, "aac"), ([0, 3750, 9000, 9900, 20000, 24000], None)],
+    ids=["sound", "variable rate"],
+)
+def test_a_video_keeps_its_frames_their_times_and_its_sound(
+    server: ComfyServer, tmp_path: Path, ticks: list[int] | None, audio: str | None
+) -> None:
+    clip = write_clip(tmp_path / f"walk-{audio}.mp4", 6, ticks=ticks, audio=audio)
+    path = made(server, server.api.queue(graph(server, clip)))
     with VideoReader(clip) as given, VideoReader(path) as found:
         before = [frame.ticks * given.info.time_base for frame in given.frames()]
         after = [frame.ticks * found.info.time_base for frame in found.frames()]
     assert after == before
+    assert len(after) == 6
     assert audio_packets(path) == audio_packets(clip)
     assert path.parent.name == "clips"
 
