@@ -49,8 +49,10 @@ def frames_of(models: Sequence[LotusModel], count: int, side: int, batch_size: i
             found.append(Frame(done * count // total, live.peak, _resident()))
 
         options = InferenceOptions(resolution=side, batch_size=batch_size)
-        estimate = predict_depth if len(models) == 1 else predict_joint
-        estimate(*models, pictures, options, progress=note)
+        if len(models) == 1:
+            predict_depth(models[0], pictures, options, progress=note)
+        else:  # as the nodes do: cameras and surfaces are resolved picture by picture, where they are asked for
+            predict_joint(models[0], models[1], pictures, options, progress=note, resolve=False)
     return found
 
 
