@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageOps
 
 from lotus_core.batch.estimator import Estimator
@@ -18,12 +19,15 @@ from lotus_core.batch.job import BATCH_FORMATS, BatchFormat, Job
 from lotus_core.batch.pipeline import Workers
 from lotus_core.batch.run import Summary, begin, run_local
 from lotus_core.batch.storage import Store
+from lotus_core.inference.model import LotusModel
 from lotus_core.inference.options import InferenceOptions
 
 from . import report
+from .joint import random_model
 
 PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
 IDLE_BAR = 0.10
+BUNDLED, RANDOM = "lotus-tiny-depth-d", "random"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,11 @@ class Measured:
 def main(argv: list[str]) -> int:
     """Run the benchmark; 1 where the model was idle for more than a tenth of the time, or an image failed."""
     parser = report.parser("batch", __doc__ or "")
-    parser.add_argument("--model", default="lotus-tiny-depth-d", help="default: the bundled one")
+    parser.add_argument(
+        "--model",
+        default=BUNDLED,
+        help="default: the bundled one; random: a published one's size, random weights",
+    )
     parser.add_argument("--resolution", type=int, default=None, help="default: the checkpoint's")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--size", type=int, nargs=2, default=(1280, 960), metavar=("W", "H"))
@@ -61,7 +69,7 @@ def main(argv: list[str]) -> int:
         photographs = write_set(Path(folder) / "in", options.images, tuple(options.size))
         loading = {"device": options.device}
         job = Job(options.model, options=InferenceOptions(resolution=options.resolution), loading=loading)
-        estimator = Estimator(job)
+        estimator = Estimator(job, _random(options.device) if options.model == RANDOM else None)
         found = [
             measure(photographs, Path(folder) / form, Job(**{**vars(job), "format": form}), estimator)
             for form in options.formats
@@ -84,6 +92,10 @@ def main(argv: list[str]) -> int:
     results = [{"format": m.form, "idle": m.idle, "per_second": m.summary.images_per_second} for m in found]
     report.finish(options, {"machine": facts, "runs": results})
     return int(any(m.idle > IDLE_BAR or m.summary.failed for m in found))
+
+
+def _random(device: str) -> LotusModel:
+    return random_model("depth", torch.device("cpu" if device == "auto" else device), "auto", 0)
 
 
 def measure(photographs: Path, out: Path, job: Job, estimator: Estimator) -> Measured:
