@@ -113,7 +113,7 @@ def write_file(path: Path, count: int, width: int, height: int) -> int:
 
 def drifting(count: int, width: int, height: int) -> Iterator[np.ndarray]:
     """Yield (H, W, 3) uint8 frames of a photograph that drifts to the left, with some noise."""
-    photo = Image.open(next(iter(sorted(PHOTOS.glob("*.jpg"))))).convert("RGB")
+    photo = Image.open(PHOTOS / "lobby.jpg").convert("RGB")
     wide = np.asarray(photo.resize((width + width // 4, height)))
     generator = np.random.default_rng(0)
     grain = generator.integers(-4, 5, (height, width, 1), dtype=np.int16)
