@@ -100,7 +100,7 @@ class LotusVideo(io.ComfyNode):
         clip = ClipOptions(carry=carry, stabilize=stabilize)
         chosen = options(working_size, resolution, seed=seed, sequence="video")
         what = "normal" if lotus_model.info.output == "normal" else "depth"
-        path, name = output_file(f"{filename_prefix}_{what}", f"{what}.mp4")
+        path, name = output_file(filename_prefix, f"{what}.mp4")
         with warnings_logged():
             source, copied = _file_of(video)
             bar = _TwoPasses()
