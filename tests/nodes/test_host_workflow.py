@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.host.workflow import WorkflowError, input_images, workflow_to_prompt
+from tests.nodes.host.workflow import WorkflowError, input_images, input_videos, workflow_to_prompt
 
 SAMPLER = {
     "input": {
@@ -158,3 +158,9 @@ def test_more_values_than_widgets_is_an_error_that_lists_both() -> None:
 def test_input_images_are_listed_once_in_order() -> None:
     nodes = [node(i, "LoadImage", [name, "image"]) for i, name in enumerate(["b.png", "a.png", "b.png"])]
     assert input_images({"nodes": [node(9, "Loader", ["m"]), *nodes]}) == ["b.png", "a.png"]
+
+
+def test_input_videos_are_listed_apart_from_images() -> None:
+    nodes = [node(1, "LoadVideo", ["a.mp4", "image"]), node(2, "LoadImage", ["b.png", "image"])]
+    assert input_videos({"nodes": nodes}) == ["a.mp4"]
+    assert input_images({"nodes": nodes}) == ["b.png"]

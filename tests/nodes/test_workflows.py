@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lotus_core.io.video import VideoReader
+from tests.core.io.video_files import audio_packets
 from tests.nodes.host.messages import Message
 from tests.nodes.host.process import REPOSITORY, ComfyServer
+from tests.nodes.host.shared_files import provide_videos
 from tests.nodes.host.workflow import input_images, workflow_to_prompt
 from tests.nodes.views import RESOLUTION, need_package, pictures, provide_views
 from tests.small_models import write_generative_depth
@@ -20,6 +23,8 @@ from tests.small_models import write_generative_depth
 pytestmark = pytest.mark.comfy
 
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
+OF_PICTURES = [path for path in WORKFLOWS if "LoadVideo" not in path.read_text(encoding="utf-8")]
+OF_VIDEOS = [path for path in WORKFLOWS if path not in OF_PICTURES]
 PHOTO = REPOSITORY / "assets" / "photos" / "lobby.jpg"
 STAND_INS = {
     "depth": "lotus-tiny-depth-d",
@@ -78,10 +83,11 @@ def load(path: Path, server: ComfyServer) -> dict:
     workflow = json.loads(path.read_text(encoding="utf-8"))
     for name in input_images(workflow):
         server.api.upload_image(name, PHOTO.read_bytes())
+    provide_videos(server.api, workflow, height=96, width=128)
     return workflow_to_prompt(workflow, server.api.object_info())
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OF_PICTURES, ids=lambda path: path.stem)
 def test_workflow_runs_to_its_last_image(models: ComfyServer, path: Path) -> None:
     prompt = with_small_models(load(path, models))
     if any(node["class_type"] == "ControlNetApplyAdvanced" for node in prompt.values()):
@@ -103,6 +109,20 @@ def test_workflow_runs_to_its_last_image(models: ComfyServer, path: Path) -> Non
             with Image.open(io.BytesIO(picture)) as image:
                 assert image.size == size
                 assert np.asarray(image).std() > 5
+
+
+@pytest.mark.parametrize("path", OF_VIDEOS, ids=lambda path: path.stem)
+def test_video_workflow_runs_to_a_video_that_plays(models: ComfyServer, path: Path, tmp_path: Path) -> None:
+    run = models.api.queue(with_small_models(load(path, models)))
+    assert run.error is None, run.error
+    [entry] = [shown for output in run.outputs.values() for shown in output.get("images", [])]
+    made = tmp_path / entry["filename"]
+    made.write_bytes(models.api.file(entry))
+    with VideoReader(made) as reader:
+        frames = [frame.rgb for frame in reader.frames()]
+    assert [frame.shape for frame in frames] == [(96, 128, 3)] * 10
+    assert audio_packets(made)[0]
+    assert np.stack(frames).std() > 5
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

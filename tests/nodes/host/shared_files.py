@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from .api import ComfyApi
 from .process import REPOSITORY
-from .workflow import input_images
+from .workflow import input_images, input_videos
 
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
 
@@ -32,7 +33,7 @@ def read_workflow(path: Path) -> dict[str, Any]:
 
 
 def provide_images(api: ComfyApi, workflow: Mapping[str, Any], side: int = 96) -> None:
-    """Upload a small picture under every name that the workflow's loaders read.
+    """Upload a small picture or video under every name that the workflow's loaders read.
 
     The picture has smooth shading and edges, so that a depth or normal map of it isn't constant.
     """
@@ -44,3 +45,14 @@ def provide_images(api: ComfyApi, workflow: Mapping[str, Any], side: int = 96) -
         file = io.BytesIO()
         picture.save(file, "PNG")
         api.upload_image(name, file.getvalue())
+    provide_videos(api, workflow)
+
+
+def provide_videos(api: ComfyApi, workflow: Mapping[str, Any], **values: Any) -> None:
+    """Upload a short clip with sound under every name that the workflow's video loaders read."""
+    from tests.core.io.video_files import write_clip
+
+    for name in input_videos(workflow):
+        with tempfile.TemporaryDirectory() as folder:
+            clip = write_clip(Path(folder) / name, **{"frames": 10, "audio": "aac", **values})
+            api.upload_image(name, clip.read_bytes())  # the route takes any file

@@ -15,6 +15,7 @@ from .api import Prompt
 
 WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
 IMAGE_LOADERS = frozenset({"LoadImage", "LoadImageMask"})
+VIDEO_LOADERS = frozenset({"LoadVideo"})
 COMMENT_NODES = frozenset({"Note", "MarkdownNote"})
 UPLOAD_OPTIONS = ("image_upload", "animated_image_upload", "video_upload", "audio_upload")
 """Options of a combo that make the frontend add an upload button, saved as one more value."""
@@ -58,7 +59,16 @@ def workflow_to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, An
 
 def input_images(workflow: Mapping[str, Any]) -> list[str]:
     """Names of the files in the input folder that a workflow's image loaders read, each once, in order."""
-    loaders = (node for node in workflow["nodes"] if node["type"] in IMAGE_LOADERS)
+    return _input_files(workflow, IMAGE_LOADERS)
+
+
+def input_videos(workflow: Mapping[str, Any]) -> list[str]:
+    """Names of the files in the input folder that a workflow's video loaders read, each once, in order."""
+    return _input_files(workflow, VIDEO_LOADERS)
+
+
+def _input_files(workflow: Mapping[str, Any], kinds: frozenset[str]) -> list[str]:
+    loaders = (node for node in workflow["nodes"] if node["type"] in kinds)
     return list(dict.fromkeys(node["widgets_values"][0] for node in loaders))
 
 
