@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
 
 from ..conventions import TIMESTEP
@@ -15,12 +15,6 @@ from .config import Noise
 TRAIN_TIMESTEPS: Final = TIMESTEP + 1
 MAX_DDIM_STEPS: Final = 50
 """More trained times than this are inferred in this many. Source: Lotus (arXiv 2409.18124), figure 6."""
-
-_PREDICTION_TYPE: Final[dict[str, Literal["sample", "epsilon", "v_prediction"]]] = {
-    "x0": "sample",
-    "epsilon": "epsilon",
-    "v": "v_prediction",
-}
 
 
 class Diffusion:
@@ -32,15 +26,11 @@ class Diffusion:
 
     def __init__(self, settings: Noise) -> None:
         self.settings = settings
-        self._scheduler = DDIMScheduler(
+        self._scheduler = DDPMScheduler(
             num_train_timesteps=TRAIN_TIMESTEPS,
             beta_start=0.00085,
             beta_end=0.012,
             beta_schedule="scaled_linear",
-            clip_sample=False,
-            set_alpha_to_one=True,
-            prediction_type=_PREDICTION_TYPE[settings.prediction],
-            timestep_spacing="trailing",
         )
 
     @property
@@ -73,7 +63,7 @@ class Diffusion:
         return share.sqrt() * noise - (1 - share).sqrt() * x0
 
     def denoise(self, predict: Callable[[Tensor, int], Tensor], noise: Tensor) -> Tensor:
-        """Return x0 by DDIM without added noise, in as many steps as there are times, 50 at most.
+        """Return x0 by deterministic DDIM, in as many steps as there are times, 50 at most.
 
         With one step and prediction x0 this is what inference does: the network's output is the answer.
 
@@ -81,12 +71,25 @@ class Diffusion:
             predict: The network: (B, 4, h, w) noisy latents and the time to its prediction.
             noise: (B, 4, h, w) standard normal, the start.
         """
-        steps = min(self.settings.steps, MAX_DDIM_STEPS)
-        self._scheduler.set_timesteps(steps)
+        times = self._times(min(self.settings.steps, MAX_DDIM_STEPS)).tolist()
         latents = noise
-        for time in self._scheduler.timesteps.tolist():
-            latents = self._scheduler.step(predict(latents, time), time, latents, return_dict=False)[0]
+        for time, following in zip(times, [*times[1:], None], strict=True):
+            share = self._scheduler.alphas_cumprod[time].item()
+            x0 = self._x0(predict(latents, time), latents, share)
+            if following is None:
+                return x0
+            implied_noise = (latents - share**0.5 * x0) / (1 - share) ** 0.5
+            ahead = self._scheduler.alphas_cumprod[following].item()
+            latents = ahead**0.5 * x0 + (1 - ahead) ** 0.5 * implied_noise
         return latents
+
+    def _x0(self, prediction: Tensor, latents: Tensor, share: float) -> Tensor:
+        """Return what a prediction says of x0, where `share` of the latents' variance is signal."""
+        if self.settings.prediction == "x0":
+            return prediction
+        if self.settings.prediction == "epsilon":
+            return (latents - (1 - share) ** 0.5 * prediction) / share**0.5
+        return share**0.5 * latents - (1 - share) ** 0.5 * prediction
 
     def _times(self, count: int) -> Tensor:
         spacing = TRAIN_TIMESTEPS / count

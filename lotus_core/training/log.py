@@ -37,6 +37,7 @@ class TrainingLog:
             StorageError: The disk refuses.
         """
         try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             is_new = not self._file.is_file()
             with self._file.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)

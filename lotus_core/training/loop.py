@@ -72,8 +72,9 @@ def make_accelerator(settings: Accelerator) -> accelerate.Accelerator:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if settings.mixed_precision == "fp16" and not torch.cuda.is_available():
-        raise OptionError("accelerator.mixed_precision", "fp16", '"no" or "bf16" on a machine without CUDA')
-    return accelerate.Accelerator(mixed_precision=settings.mixed_precision)
+        raise OptionError("accelerator.mixed_precision", "fp16", '"fp32" or "bf16" on a machine without CUDA')
+    precision = "no" if settings.mixed_precision == "fp32" else settings.mixed_precision
+    return accelerate.Accelerator(mixed_precision=precision)
 
 
 class Loop:
@@ -288,6 +289,7 @@ class Loop:
                 "identity": dict(self._plan.identity),
                 "scaler": scaler.state_dict() if scaler is not None else None,
                 "seconds": self._seconds + seconds,
+                "processes": self._accelerator.num_processes,
                 "skipped": self._skipped,
             },
         )

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 
 from ..conventions import LATENT_CHANNELS, Mode
-from ..errors import CheckpointError
+from ..errors import CheckpointError, StateDictError
 from ..loading.files import checkpoint_files
 from ..loading.prompt import prompt_embedding, read_prompt, require_width
 from .config import Start
@@ -120,15 +121,31 @@ def _random_unet(start: Start) -> UNet2DConditionModel:
 
 def _loaded_unet(folder: Path) -> UNet2DConditionModel:
     folder = folder.expanduser()
-    # Stable Diffusion has no class embedding: these two settings add one with random weights
-    return _from_pretrained(
+    folder = folder / "unet" if (folder / "unet").is_dir() else folder
+    # Stable Diffusion has no class embedding: these two settings add one
+    unet, report = _from_pretrained(
         UNet2DConditionModel,
-        folder / "unet" if (folder / "unet").is_dir() else folder,
+        folder,
         class_embed_type="projection",
         projection_class_embeddings_input_dim=4,
         low_cpu_mem_usage=False,
-        device_map=None,
+        output_loading_info=True,
     )
+    missing = set(report["missing_keys"])
+    others = sorted(key for key in missing if not key.startswith("class_embedding."))
+    if others or report["unexpected_keys"] or report["mismatched_keys"]:
+        raise StateDictError(
+            f"the weights in {folder} are not those of its config",
+            path=folder,
+            missing=others,
+            unexpected=list(report["unexpected_keys"]),
+            mismatched=[str(key) for key in report["mismatched_keys"]],
+        )
+    if missing:
+        for layer in unet.class_embedding.modules():  # diffusers leaves what it did not load uninitialised
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
+    return unet
 
 
 def _from_pretrained(kind: Any, folder: Path, **settings: Any) -> Any:
@@ -140,9 +157,10 @@ def _from_pretrained(kind: Any, folder: Path, **settings: Any) -> Any:
             remedy="give a diffusers folder, such as that of Stable Diffusion 2",
         )
     try:
-        return kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32, **settings
-        )
+        with _quiet_diffusers():
+            return kind.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32, **settings
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"the {kind.__name__} in {folder} cannot be loaded",
@@ -150,6 +168,17 @@ def _from_pretrained(kind: Any, folder: Path, **settings: Any) -> Any:
             found=str(error).splitlines()[0][:160],
             remedy="fetch it again; only safetensors are read",
         ) from error
+
+
+@contextmanager
+def _quiet_diffusers() -> Iterator[None]:
+    """Hold back diffusers' advice to train the new weights inside the block: that is what follows."""
+    level = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(level)
 
 
 def _prompt(start: Start, width: int, seed: int) -> Tensor:

@@ -64,7 +64,7 @@ class Accelerator(Settings):
         workers: Threads that read and prepare the next batches.
     """
 
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    mixed_precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
     channels_last: bool = False
     threads: int = Field(default=0, ge=0)

@@ -29,7 +29,10 @@ def train_lotus(config: LotusConfig, folder: Path, deadline: Deadline) -> bool:
     accelerator = make_accelerator(config.accelerator)
     parts = starting_parts(config.start, config.mode, config.seed)
     objective = LotusObjective(config, open_examples(config.data, config.target), parts)
-    identity = config.model_dump(mode="json", exclude={"run": True, "schedule": {"steps", "decay_steps"}})
+    # what may change on the way: how long, how fast, on which machine
+    identity = config.model_dump(
+        mode="json", exclude={"run": True, "accelerator": True, "schedule": {"steps", "decay_steps"}}
+    )
     plan = Plan(config.optimizer, config.schedule, config.accelerator, config.run, identity)
     loop = Loop(objective, plan, folder, accelerator)
     loop.resume()

@@ -27,7 +27,10 @@ def train_vae(config: VaeConfig, folder: Path, deadline: Deadline) -> bool:
     """
     accelerator = make_accelerator(config.accelerator)
     objective = VaeObjective(config, open_pictures(config.data))
-    identity = config.model_dump(mode="json", exclude={"run": True, "schedule": {"steps", "decay_steps"}})
+    # what may change on the way: how long, how fast, on which machine
+    identity = config.model_dump(
+        mode="json", exclude={"run": True, "accelerator": True, "schedule": {"steps", "decay_steps"}}
+    )
     plan = Plan(config.optimizer, config.schedule, config.accelerator, config.run, identity)
     loop = Loop(objective, plan, folder, accelerator)
     loop.resume()
