@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from ..conventions import DepthKind
@@ -23,8 +24,7 @@ from .samples import Benchmark, DepthSample, NormalSample, Rules
 M = TypeVar("M", DepthMetrics, NormalMetrics)
 S = TypeVar("S", DepthSample, NormalSample)
 
-NOISES_PER_SEED: Final = 2**31
-"""Pictures that one seed of an evaluation has noises for."""
+MAX_SEED: Final = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,15 @@ class Score(Generic[M]):
 
 Progress = Callable[[int, int], None]
 """Hears of every picture: (done, in all)."""
+
+
+def noise_seed(seed: int, index: int) -> int:
+    """Return the seed of the noise of the nth picture under a seed of the evaluation.
+
+    Every picture has a noise of its own, as in the field's code. It has 32 bits: torch's generator on the CPU hears
+    no more.
+    """
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
 def score_depth(values: Tensor, kind: DepthKind, sample: DepthSample, rules: Rules) -> DepthMetrics:
@@ -116,7 +125,7 @@ def evaluate_depth(
 
     def score(index: int, sample: DepthSample) -> None:
         for row, seed in zip(rows, seeds, strict=True):
-            run = replace(options, seed=seed * NOISES_PER_SEED + index)
+            run = replace(options, seed=noise_seed(seed, index))
             values = predict_depth(model, sample.rgb[None], run).values[0].cpu()
             row.append(score_depth(values, kind, sample, benchmark.rules))
 
@@ -133,8 +142,14 @@ def evaluate_normals(
     *,
     progress: Progress | None = None,
 ) -> Score[NormalMetrics]:
-    """Return the scores of a normal model over the pixels of all pictures, for every seed; arguments as
-    `evaluate_depth`.
+    """Return the scores of a normal model over the pixels of all pictures, for every seed.
+
+    Args:
+        model: The model.
+        benchmark: The data set.
+        options: How the model is run; its seed is replaced by those of `seeds`.
+        seeds: One run each; a model without noise is run once.
+        progress: Hears of every picture.
 
     Raises:
         ModelTaskError: A depth model.
@@ -149,7 +164,7 @@ def evaluate_normals(
     def score(index: int, sample: NormalSample) -> None:
         nonlocal scored
         for collected, seed in zip(errors, seeds, strict=True):
-            run = replace(options, seed=seed * NOISES_PER_SEED + index)
+            run = replace(options, seed=noise_seed(seed, index))
             vectors = predict_normals(model, sample.rgb[None], run).vectors[0].cpu()
             collected.add(angular_error_deg(vectors, sample.normals)[sample.valid])
         scored += 1
@@ -200,8 +215,8 @@ def summarise(
 
 
 def _checked_seeds(seeds: Sequence[int], model: LotusModel) -> tuple[int, ...]:
-    if not seeds or any(not 0 <= seed < NOISES_PER_SEED for seed in seeds):
-        raise OptionError("--seeds", list(seeds), "one or more integers from 0 to 2**31 - 1")
+    if not seeds or any(not 0 <= seed <= MAX_SEED for seed in seeds):
+        raise OptionError("--seeds", list(seeds), "one or more integers from 0 to 2**32 - 1")
     return tuple(dict.fromkeys(seeds)) if model.info.mode == "g" else tuple(seeds[:1])
 
 
