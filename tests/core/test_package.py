@@ -24,6 +24,8 @@ LAYERS = {
     "inference": {"loading", "geometry"},
     "video": {"inference", "rendering", "io", "geometry"},
     "batch": {"inference", "rendering", "io"},
+    "training": {"inference", "loading", "geometry", "io"},
+    "evaluation": {"training", "inference", "geometry", "io"},
 }
 BASE = {"errors", "types", "conventions", "checks", "__version__"}
 

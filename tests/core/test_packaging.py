@@ -22,7 +22,13 @@ ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-MODULES = {"PIL": "pillow", "OpenEXR": "openexr", "skimage": "scikit-image", "cv2": "opencv-python-headless"}
+MODULES = {
+    "PIL": "pillow",
+    "OpenEXR": "openexr",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+    "cv2": "opencv-python-headless",
+}
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:
