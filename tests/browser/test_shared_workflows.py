@@ -52,10 +52,14 @@ def test_workflow_is_read_by_the_tests_as_by_the_frontend(frontend: Frontend, pa
 
 
 def without_viewer_pictures(prompt: dict[str, dict]) -> dict[str, dict]:
-    """The prompt without what a 3D viewer shows, which only newer frontends send along."""
+    """The prompt without what 3D viewers and video previews show, which only the frontend sends along."""
+    shown = {"Preview3D": "image", "LoadVideo": "video-preview"}
     return {
-        node_id: node | {"inputs": {name: value for name, value in node["inputs"].items() if name != "image"}}
-        if node["class_type"] == "Preview3D"
-        else node
+        node_id: node
+        | {
+            "inputs": {
+                name: value for name, value in node["inputs"].items() if name != shown.get(node["class_type"])
+            }
+        }
         for node_id, node in prompt.items()
     }
