@@ -71,8 +71,9 @@ class PlainFolder:
 
     def __post_init__(self) -> None:
         pictures = matching_names(self.files, _PICTURE)
-        beside = {_stem(name): name for name in self.files.names() if f"/{self.purpose}/" in f"/{name}"}
-        masks = {_stem(name): name for name in self.files.names() if "/mask/" in f"/{name}"}
+        names = self.files.names()
+        beside = {_stem(name): name for name in names if f"/{self.purpose}/" in f"/{name}"}
+        masks = {_stem(name): name for name in names if "/mask/" in f"/{name}"}
         truths = {name: beside[_stem(name)] for name in pictures if _stem(name) in beside}
         if not truths:
             raise DatasetError(
@@ -81,7 +82,7 @@ class PlainFolder:
                 found=f"{len(pictures)} pictures such as {pictures[0]}",
                 remedy=f"give {self.purpose}/ files the names of the pictures",
             )
-        object.__setattr__(self, "settings", _read_settings(self.files))
+        object.__setattr__(self, "settings", _read_settings(self.files, names))
         object.__setattr__(self, "_truths", truths)
         object.__setattr__(self, "_masks", {n: masks[_stem(n)] for n in truths if _stem(n) in masks})
 
@@ -179,13 +180,13 @@ def _unknown(files: FileTree, name: str, expected: str) -> CorruptSampleError:
     )
 
 
-def _read_settings(files: FileTree) -> FolderSettings:
-    names = [name for name in files.names() if name.split("/")[-1] == "dataset.json"]
-    if not names:
+def _read_settings(files: FileTree, names: list[str]) -> FolderSettings:
+    found = [name for name in names if name.split("/")[-1] == "dataset.json"]
+    if not found:
         return FolderSettings()
-    path = files.path / names[0]
+    path = files.path / found[0]
     try:
-        said: dict[str, Any] = json.loads(files.read(names[0]))
+        said: dict[str, Any] = json.loads(files.read(found[0]))
         settings = FolderSettings(**said)
         NormalConvention(settings.normal_convention)
         for entry in fields(FolderSettings):

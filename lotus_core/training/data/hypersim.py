@@ -7,7 +7,8 @@ Layout::
     ROOT/SCENE/images/scene_CAM_geometry_hdf5/frame.NNNN.depth_meters.hdf5    distance along the ray, metres
     ROOT/SCENE/images/scene_CAM_geometry_hdf5/frame.NNNN.normal_cam.hdf5      camera frame, x right, y up, z back
 
-Without the csv the folder below ROOT that is named as the split is read, as the preparation of Lotus leaves it.
+Without the csv the folder below ROOT that is named as the split is read, as the preparation of Lotus leaves it. Where
+ROOT holds ``complete_frames_SPLIT.txt``, made by `list_complete_frames`, only the frames it names are read.
 
 Source: Roberts et al., "Hypersim" (arXiv 2011.02523) and apple/ml-hypersim; issues 9 and 26 there for the distances and
 for normals that look away.
@@ -60,7 +61,7 @@ class Hypersim:
         require_h5py()
         self._files = files
         self._size = size
-        self._names = _frames(files, split)
+        self._names = _listed(files, split, _frames(files, split))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -72,7 +73,7 @@ class Hypersim:
             CorruptSampleError: A file of it is missing or damaged, or holds no depth at all.
         """
         name = self._names[index]
-        geometry = name.replace("_final_preview/", "_geometry_hdf5/").removesuffix(".tonemap.jpg")
+        geometry = _geometry(name)
         rgb = torch.from_numpy(read_array(self._files, name, rgb01))
         distance = self._read(f"{geometry}.depth_meters.hdf5", tuple(rgb.shape[:2]))
         normal = self._read(f"{geometry}.normal_cam.hdf5", tuple(rgb.shape))
@@ -103,6 +104,39 @@ class Hypersim:
                 remedy="download it again",
             )
         return torch.from_numpy(array.astype(np.float32))
+
+
+def list_complete_frames(files: FileTree, split: str = "train") -> list[str]:
+    """Return the frames of a split whose depth is known at every pixel: those that the published training uses.
+
+    Every depth map is read, so this takes long. Written to ROOT as `complete_list_name` says, one name a line, the
+    result limits what `Hypersim` reads. Frames whose depth cannot be read are left out.
+
+    Args:
+        files: The data set.
+        split: "train", "val" or "test".
+
+    Raises:
+        DatasetError: No frames of that split.
+        MissingExtraError: h5py is not installed.
+
+    Source: Lotus, section 5.1: 39 of 54 thousand frames remain "after filtering out incomplete samples".
+    """
+    require_h5py()
+    complete: list[str] = []
+    for name in _frames(files, split):
+        try:
+            distance = read_array(files, f"{_geometry(name)}.depth_meters.hdf5", _hdf5)
+        except CorruptSampleError:
+            continue
+        if np.isfinite(distance).all():
+            complete.append(name)
+    return complete
+
+
+def complete_list_name(split: str) -> str:
+    """Return the name of the list of complete frames, below the root of the data set."""
+    return f"complete_frames_{split}.txt"
 
 
 def z_depth(distance: Tensor) -> Tensor:
@@ -164,6 +198,26 @@ def require_h5py() -> Any:
 def _hdf5(data: bytes) -> np.ndarray:
     with require_h5py().File(io.BytesIO(data), "r") as file:
         return np.asarray(file["dataset"])
+
+
+def _geometry(name: str) -> str:
+    return name.replace("_final_preview/", "_geometry_hdf5/").removesuffix(".tonemap.jpg")
+
+
+def _listed(files: FileTree, split: str, names: list[str]) -> list[str]:
+    """Return the frames that the list of complete ones names, or all where there is none."""
+    wanted = complete_list_name(split)
+    if wanted not in files.names():
+        return names
+    complete = set(files.read(wanted).decode("utf-8", errors="replace").split())
+    kept = [name for name in names if name in complete]
+    if not kept:
+        raise DatasetError(
+            f"{files.path / wanted} names no frame of this data set",
+            path=files.path / wanted,
+            remedy="make it again",
+        )
+    return kept
 
 
 def _frames(files: FileTree, split: str) -> list[str]:

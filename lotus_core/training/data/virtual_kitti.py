@@ -61,8 +61,9 @@ class VirtualKitti:
         self._files = files
         self._size = size
         self._cameras: dict[str, dict[tuple[int, int], tuple[float, ...]]] = {}
-        self._all = set(files.names())
-        matches = {name: match for name in files.names() if (match := _PICTURE.search(name))}
+        names = files.names()
+        self._all = frozenset(names)
+        matches = {name: match for name in names if (match := _PICTURE.search(name))}
         self._frames = [(name, match) for name, match in matches.items() if match["scene"] in SPLITS[split]]
         if not self._frames:
             raise DatasetError(

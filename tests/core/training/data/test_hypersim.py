@@ -12,7 +12,14 @@ import torch
 
 from lotus_core.errors import CorruptSampleError, DatasetError, MissingExtraError, OptionError
 from lotus_core.training.data import open_dataset
-from lotus_core.training.data.hypersim import SPLIT_FILE, camera_normals, z_depth
+from lotus_core.training.data.archives import open_tree
+from lotus_core.training.data.hypersim import (
+    SPLIT_FILE,
+    camera_normals,
+    complete_list_name,
+    list_complete_frames,
+    z_depth,
+)
 from tests.core.evaluation.layouts import pack_tar, picture, save
 
 HEIGHT, WIDTH = 48, 64
@@ -94,7 +101,8 @@ def test_distances_along_the_ray_become_depths():
 
 def test_a_wall_is_flat_after_the_conversion():
     z = torch.full((HEIGHT, WIDTH), 2.5, dtype=torch.float64)
-    assert torch.allclose(z_depth(z / z_depth(torch.ones_like(z))), z / 1.0 * 1.0)
+    distance = z / z_depth(torch.ones_like(z))  # longer toward the corners
+    assert torch.allclose(z_depth(distance), z)
 
 
 def test_normals_are_turned_into_lotuss_frame():
@@ -125,6 +133,28 @@ def test_unknown_pixels_do_not_count(tmp_path):
     assert bool(sample.valid[4:].all())
     assert bool(sample.depth.isfinite().all())
     assert not sample.normal[:, :4].any()
+
+
+def test_incomplete_frames_can_be_left_out_as_published(tmp_path):
+    holes = np.full((HEIGHT, WIDTH), 3.0, np.float32)
+    holes[5, 5] = np.nan
+    write_frame(tmp_path / "train", frame=0)
+    write_frame(tmp_path / "train", frame=1, distance=holes)
+    write_frame(tmp_path / "train", frame=2)
+    [damaged] = tmp_path.rglob("frame.0002.depth_meters.hdf5")
+    damaged.write_bytes(b"")
+    complete = list_complete_frames(open_tree(tmp_path))
+    assert [name.split("/")[-1] for name in complete] == ["frame.0000.tonemap.jpg"]
+    assert len(open_dataset("hypersim", tmp_path)) == 3
+    (tmp_path / complete_list_name("train")).write_text("\n".join(complete))
+    assert len(open_dataset("hypersim", tmp_path)) == 1
+
+
+def test_a_list_of_another_data_set_is_refused(tmp_path):
+    write_frame(tmp_path / "train")
+    (tmp_path / complete_list_name("train")).write_text("elsewhere.jpg\n")
+    with pytest.raises(DatasetError, match=r"complete_frames_train\.txt names no frame of this data set"):
+        open_dataset("hypersim", tmp_path)
 
 
 def test_a_tar_is_as_good_as_the_folder(root, tmp_path_factory):
