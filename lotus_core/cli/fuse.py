@@ -87,7 +87,7 @@ def add_parser(subparsers: Any) -> None:
         type=float,
         metavar="SHARE",
         help="share of what views both see that they must put in the same place, else the poses are taken for wrong; "
-        "0 takes whatever comes out; default 0.65",
+        "0 takes whatever comes out; default 0.75",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document about the run")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")

@@ -29,9 +29,9 @@ SAMPLES = 800
 SWEEPS = ((0.25, 25), (0.12, 12))
 """Reach in ln z and steps to either side of the two searches for depths on which the pictures agree."""
 
-LEAST_AGREEMENT = 0.65
-"""Share of what neighbouring views both see that they must put at the same place. Right poses give .85 and more, also
-with noisy maps; wrong ones .7 and less."""
+LEAST_AGREEMENT = 0.75
+"""Share of what neighbouring views both see that they must put at the same place, on average. Right poses give .85 and
+more, also with noisy maps; exchanged ones .75 and less."""
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,24 @@ def test_one_wrong_pose_is_named():
         refuse_mismatch(agreement(agreement=wrong), 0.65)
 
 
+def test_a_view_far_behind_the_others_is_named_though_it_agrees_somewhat():
+    """0.7 of what it shares, where the others agree on 0.97: less than four fifths of theirs."""
+    behind = torch.tensor([0.97, 0.7, 0.97, 0.97])
+    with pytest.raises(GeometryError, match="the pose of view 1 does not match"):
+        refuse_mismatch(agreement(agreement=behind), 0.65)
+
+
+def test_views_that_all_agree_less_are_not_singled_out():
+    refuse_mismatch(agreement(agreement=torch.tensor([0.8, 0.7, 0.82, 0.8])), 0.65)
+
+
 def test_poses_that_are_all_somewhat_wrong_are_refused():
     with pytest.raises(GeometryError, match=r"the poses do not match the pictures .*same order"):
-        refuse_mismatch(agreement(agreement=torch.full((4,), 0.6)), 0.65)
+        refuse_mismatch(agreement(agreement=torch.full((4,), 0.55)), 0.65)
 
 
 def test_maps_in_doubt_need_pictures_that_look_alike():
-    doubtful = torch.tensor([0.95, 0.7, 0.95, 0.95])
+    doubtful = torch.tensor([0.95, 0.78, 0.95, 0.95])
     unlike = torch.tensor([60, 3, 60, 60])
     with pytest.raises(GeometryError, match=r"view 1 does not match .*3 of 200 patches"):
         refuse_mismatch(agreement(agreement=doubtful, matched=unlike), 0.65)
