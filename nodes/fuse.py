@@ -149,7 +149,7 @@ class LotusFuseViews(io.ComfyNode):
         voxel: float,
         filename_prefix: str,
         least_support: int = 1,
-        least_agreement: float = 0.65,
+        least_agreement: float = 0.75,
         names: str = "",
         da3_geometry: Any = None,
     ) -> io.NodeOutput:
@@ -224,7 +224,7 @@ def _inputs() -> list[Any]:
         compat.advanced(
             io.Float,
             "least_agreement",
-            default=0.65,
+            default=0.75,
             min=0.0,
             max=1.0,
             step=0.05,
