@@ -8,7 +8,7 @@ thread of the model waits for a decoded picture or for results to be taken.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -44,6 +44,12 @@ class Measured:
     summary: Summary
     stored_mb: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.form}: {self.summary.images_per_second:.2f} images a second, model idle {self.idle:.1%}, "
+            f"{self.summary.failed} of {self.summary.images} failed, {self.stored_mb:.0f} MB written"
+        )
+
     @property
     def idle(self) -> float:
         """Share of the time in which the model had nothing to do."""
@@ -70,25 +76,11 @@ def main(argv: list[str]) -> int:
         loading = {"device": options.device}
         job = Job(options.model, options=InferenceOptions(resolution=options.resolution), loading=loading)
         estimator = Estimator(job, _random(options.device) if options.model == RANDOM else None)
-        found = [
-            measure(photographs, Path(folder) / form, Job(**{**vars(job), "format": form}), estimator)
-            for form in options.formats
-        ]
-    rows = [
-        (
-            m.form,
-            m.summary.images,
-            m.summary.failed,
-            m.summary.images_per_second,
-            f"{m.idle:.1%}",
-            m.stored_mb,
-        )
-        for m in found
-    ]
-    columns = ("format", "images", "failed", "images a second", "model idle", "MB written")
-    report.table(
-        f"{options.images} JPEG of {options.size[0]}x{options.size[1]}, {options.model}", columns, rows
-    )
+        print(f"{options.images} JPEG of {options.size[0]}x{options.size[1]}, {options.model}", flush=True)
+        found: list[Measured] = []
+        for form in options.formats:
+            found.append(measure(photographs, Path(folder) / form, replace(job, format=form), estimator))
+            print(f"  {found[-1]}", flush=True)
     results = [{"format": m.form, "idle": m.idle, "per_second": m.summary.images_per_second} for m in found]
     report.finish(options, {"machine": facts, "runs": results})
     return int(any(m.idle > IDLE_BAR or m.summary.failed for m in found))
