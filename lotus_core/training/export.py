@@ -22,7 +22,7 @@ from .networks import StartingParts
 
 _PIPELINE: Final = {"g": "LotusGPipeline", "d": "LotusDPipeline"}
 _SCHEDULER: Final = {
-    "_class_name": "DDIMScheduler",
+    "_class_name": "DDPMScheduler",
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
     "beta_start": 0.00085,
@@ -30,9 +30,11 @@ _SCHEDULER: Final = {
     "num_train_timesteps": 1000,
     "prediction_type": "sample",
     "set_alpha_to_one": False,
+    "skip_prk_steps": True,
     "steps_offset": 1,
-    "timestep_spacing": "leading",
+    "trained_betas": None,
 }
+_UNUSED_PARTS: Final = ("feature_extractor", "image_encoder", "safety_checker")
 _TEXT_PARTS: Final = ("text_encoder", "tokenizer")
 
 
@@ -69,9 +71,11 @@ def write_checkpoint(
     _write_json(
         folder / "model_index.json",
         {
-            "_class_name": ["pipeline", _PIPELINE[mode]],
+            "_class_name": _PIPELINE[mode],
             "_diffusers_version": diffusers.__version__,
-            "scheduler": ["diffusers", "DDIMScheduler"],
+            **{name: [None, None] for name in _UNUSED_PARTS},
+            "requires_safety_checker": False,
+            "scheduler": ["diffusers", "DDPMScheduler"],
             **texts,
             "unet": ["diffusers", "UNet2DConditionModel"],
             "vae": ["diffusers", "AutoencoderKL"],

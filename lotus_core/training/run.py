@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..errors import OptionError
 from .clock import Deadline
-from .config import LatentsConfig, LotusConfig, ScenesConfig, VaeConfig
+from .config import AnyConfig, BundleConfig, LatentsConfig, ScenesConfig, VaeConfig
 
 
 def train(
-    config: ScenesConfig | VaeConfig | LatentsConfig | LotusConfig,
+    config: AnyConfig,
     folder: Path,
     *,
     resume: bool = False,
@@ -47,6 +47,11 @@ def train(
         from .stages.latents import encode_latents
 
         return encode_latents(config, folder, deadline)
+    if isinstance(config, BundleConfig):
+        from .stages.bundle import write_bundle
+
+        write_bundle(config, folder)
+        return True
     from .stages.lotus import train_lotus
 
     return train_lotus(config, folder, deadline)

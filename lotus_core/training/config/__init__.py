@@ -5,7 +5,8 @@ from __future__ import annotations
 from .read import read_config
 from .run import Accelerator, Optimizer, Run, Schedule
 from .stages import (
-    Config,
+    AnyConfig,
+    BundleConfig,
     DiskData,
     LatentData,
     LatentsConfig,
@@ -20,7 +21,8 @@ from .stages import (
 
 __all__ = [
     "Accelerator",
-    "Config",
+    "AnyConfig",
+    "BundleConfig",
     "DiskData",
     "LatentData",
     "LatentsConfig",

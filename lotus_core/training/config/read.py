@@ -10,14 +10,12 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from ...errors import InputError, OptionError
-from .stages import Config, LatentsConfig, LotusConfig, ScenesConfig, VaeConfig
+from .stages import AnyConfig, Config
 
-_ADAPTER: TypeAdapter[ScenesConfig | VaeConfig | LatentsConfig | LotusConfig] = TypeAdapter(Config)
+_ADAPTER: TypeAdapter[AnyConfig] = TypeAdapter(Config)
 
 
-def read_config(
-    path: Path, changes: Mapping[str, Any] | None = None
-) -> ScenesConfig | VaeConfig | LatentsConfig | LotusConfig:
+def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> AnyConfig:
     """Return the config of a YAML file.
 
     Args:

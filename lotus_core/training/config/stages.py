@@ -1,4 +1,4 @@
-"""The four stages: rendering scenes, training a VAE, encoding latents, training a Lotus model."""
+"""The stages: rendering scenes, training a VAE, encoding latents, training a Lotus model, bundling several."""
 
 from __future__ import annotations
 
@@ -256,4 +256,21 @@ class LotusConfig(Settings):
         return self
 
 
-Config = Annotated[ScenesConfig | VaeConfig | LatentsConfig | LotusConfig, Field(discriminator="stage")]
+class BundleConfig(Settings):
+    """Gathers trained models that share one VAE and one context into a folder, in half precision.
+
+    Attributes:
+        stage: "bundle".
+        vae: Diffusers folder of the shared VAE.
+        models: Diffusers folder of each model, by the name it gets.
+        max_bytes: What the whole may take on disk.
+    """
+
+    stage: Literal["bundle"]
+    vae: str
+    models: dict[str, str] = Field(min_length=1)
+    max_bytes: int = Field(gt=0)
+
+
+AnyConfig = ScenesConfig | VaeConfig | LatentsConfig | LotusConfig | BundleConfig
+Config = Annotated[AnyConfig, Field(discriminator="stage")]
