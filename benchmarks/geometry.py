@@ -15,6 +15,7 @@ from . import report
 from .geometry_cameras import HEIGHT, WIDTH, CameraRow, FlatRow, score_cameras, score_flat_scenes
 from .geometry_noise import LEVELS
 from .geometry_surfaces import SurfaceRow, score_surfaces, time_stages
+from .geometry_views import VIEWS, ViewRow, grid_memory_mib, score_views, view_scenes
 
 KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
 VARIED = ("room", "tabletop", "clutter", "street")
@@ -55,6 +56,7 @@ def main(argv: list[str]) -> int:
         "--varied", type=int, default=60, help="rooms, tables, heaps and streets, without bars"
     )
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--views", type=int, default=4, help="scenes of eight views; 0 leaves them out")
     parser.add_argument("--repeats", type=int, default=7, help="of the timings; 0 leaves them out")
     parser.add_argument("--device", default="cpu", help="of the timings")
     options = parser.parse_args(argv)
@@ -79,11 +81,11 @@ def main(argv: list[str]) -> int:
         _print_cameras(f"Cameras: {options.varied} rooms, tables, heaps and streets", varied_cameras)
         _print_surfaces("Surfaces of these", varied_surfaces)
         results["varied"] = [asdict(row) for row in (*varied_cameras, *varied_surfaces)]
-    rows = [
-        [b.name, f"{b.value:.4g}", f"{'<=' if b.at_most else '>='} {b.bar:g}", "yes" if b.met else "NO"]
-        for b in bars
-    ]
-    report.table("Bars", ["what", "measured", "bar", "met"], rows)
+    if options.views:
+        seen = _score_views(options.views, options.first_seed)
+        bars += view_bars(seen["rows"], seen["grid_mib"])
+        results["views"] = {"grid_mib": seen["grid_mib"], "rows": [asdict(row) for row in seen["rows"]]}
+    report.table("Bars", ["what", "measured", "bar", "met"], [bar.cells() for bar in bars])
     results |= {
         "cameras": [asdict(row) for row in cameras],
         "flat": [asdict(row) for row in flat],
@@ -147,6 +149,56 @@ def time_bars(seconds: dict[str, float]) -> list[Bar]:
     return [
         Bar(f"{name}, 768 x 576: seconds", seconds[name], limits[name]) for name in limits if name in seconds
     ]
+
+
+def view_bars(rows: list[ViewRow], grid_mib: float) -> list[Bar]:
+    """Return the bars of `fuse_views`: with sparse points as they come, without them after one common scale."""
+    limits = {"clean": (0.001, 0.001), "medium": (0.03, 0.045)}
+    bars = []
+    for row in rows:
+        how = "sparse points" if row.anchored else "pictures alone, one scale"
+        name = f"{VIEWS} views, {row.level}, {row.kind}, {how}"
+        error = row.abs_rel if row.anchored else row.abs_rel_scaled
+        bars.append(Bar(f"{name}: AbsRel", error, limits[row.level][row.kind == "disparity"]))
+        bars.append(Bar(f"{name}: scale spread", row.scale_spread, 0.01))
+        if row.level == "clean":
+            bars.append(Bar(f"{name}: mesh, median, voxels", row.mesh_median, 0.5))
+        if row.level == "clean" and row.anchored:
+            bars.append(Bar(f"{name}: mesh, 95 %, voxels", row.mesh_95, 0.5))
+    return [*bars, Bar("voxel grid, 512 across: MiB at once", grid_mib, 256)]
+
+
+def _score_views(scenes: int, first_seed: int) -> dict[str, Any]:
+    """Render, fuse and print; the rows, and the memory of a fine grid."""
+    seen = view_scenes(scenes, first_seed)
+    grid_mib = grid_memory_mib(seen[0], 512)
+    rows = [
+        score_views(seen, kind, level, anchored=anchored)
+        for anchored in (False, True)
+        for level in ("clean", "medium")
+        for kind in KINDS
+    ]
+    columns = [
+        "kind",
+        "level",
+        "points",
+        "AbsRel",
+        "worst",
+        "one scale",
+        "fused",
+        "share",
+        "spread",
+        "scale off",
+    ]
+    cells = [
+        [r.kind, r.level, "yes" if r.anchored else "no"]
+        + [f"{v:.4f}" for v in (r.abs_rel, r.worst, r.abs_rel_scaled, r.abs_rel_fused)]
+        + [f"{r.fused:.2f}", f"{r.scale_spread:.4f}", f"{r.scale_error:.4f}"]
+        + [f"{r.mesh_median:.2f}", f"{r.mesh_95:.2f}", f"{r.seconds:.1f}"]
+        for r in rows
+    ]
+    report.table(f"{VIEWS} views of {scenes} showrooms", [*columns, "mesh median", "95 %", "seconds"], cells)
+    return {"rows": rows, "grid_mib": grid_mib}
 
 
 def _frames(count: int, first_seed: int, layouts: tuple[str, ...]) -> list[Frame]:

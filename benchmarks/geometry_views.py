@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from lotus_core.conventions import DepthKind
 from lotus_core.geometry.anchors import DepthAnchors
 from lotus_core.geometry.camera import Camera
 from lotus_core.geometry.multiview import FusedViews, fuse_views
-from lotus_core.geometry.points import project, transform_points
+from lotus_core.geometry.multiview.tsdf import DepthView, integrate, surface_blocks
+from lotus_core.geometry.points import project, transform_points, unproject
 from lotus_core.training.scenes import Frame, Scene, render, sample_views
 from lotus_core.training.scenes.tracing import Pairs, trace
 from lotus_core.types import DepthPrediction, JointPrediction, ModelInfo, NormalPrediction
 
+from . import report
 from .geometry_noise import LEVELS, Maps, network_maps
 from .geometry_scores import mean
 
@@ -56,6 +57,7 @@ class ViewRow:
         anchored: Whether sparse points were given, as structure from motion finds them.
         abs_rel: Mean relative depth error of every unclipped pixel, without any scaling.
         worst: Its largest value among the scenes.
+        abs_rel_scaled: The same after one scale for all views of a scene: what is left without anchors.
         abs_rel_fused: The same of the pixels that went into the mesh.
         fused: Share of the unclipped pixels that did.
         scale_spread: Standard deviation of the views' median depth ratios against the truth, worst scene.
@@ -70,6 +72,7 @@ class ViewRow:
     anchored: bool
     abs_rel: float
     worst: float
+    abs_rel_scaled: float
     abs_rel_fused: float
     fused: float
     scale_spread: float
@@ -106,13 +109,14 @@ def score_views(
         )
         rows.append((*_depth_errors(fused, views, maps), time.perf_counter() - start))
         rows[-1] += mesh_errors(fused, views)
-    every, part, share, spread, scale, seconds, median, high = zip(*rows, strict=True)
+    every, scaled, part, share, spread, scale, seconds, median, high = zip(*rows, strict=True)
     return ViewRow(
         kind=kind,
         level=level,
         anchored=anchored,
         abs_rel=mean(list(every)),
         worst=max(every),
+        abs_rel_scaled=mean(list(scaled)),
         abs_rel_fused=mean(list(part)),
         fused=mean(list(share)),
         scale_spread=max(spread),
@@ -149,23 +153,21 @@ def sparse_anchors(views: ViewScene, seed: int, count: int = 60, noise: float = 
 
 def _depth_errors(
     fused: FusedViews, views: ViewScene, maps: Sequence[Maps]
-) -> tuple[float, float, float, float, float]:
-    """AbsRel of all unclipped pixels and of the fused ones, their share, spread and error of the scale."""
-    every, part, ratios, scored, used = [], [], [], 0, 0
-    for depth, kept, frame, one in zip(fused.depths, fused.supported, views.frames, maps, strict=True):
-        relative = (depth - frame.depth).abs() / frame.depth
-        every.append(relative[one.scored])
-        part.append(relative[one.scored & kept])
-        ratios.append((depth / frame.depth)[one.scored].log().median())
-        scored += int(one.scored.sum())
-        used += int((one.scored & kept).sum())
-    ratio = torch.stack(ratios)
+) -> tuple[float, float, float, float, float, float]:
+    """AbsRel of all unclipped pixels, after one scale, and of the fused ones; their share; spread and error of scale."""
+    logs, kept, medians = [], [], []
+    for depth, used, frame, one in zip(fused.depths, fused.supported, views.frames, maps, strict=True):
+        logs.append((depth / frame.depth)[one.scored].log())
+        kept.append(used[one.scored])
+        medians.append(logs[-1].median())
+    ratio, fused_pixels, centre = torch.cat(logs), torch.cat(kept), torch.stack(medians)
     return (
-        float(torch.cat(every).mean()),
-        float(torch.cat(part).mean()),
-        used / scored,
-        float(ratio.std(unbiased=False)),
-        float(ratio.mean()),
+        float((ratio.exp() - 1).abs().mean()),
+        float(((ratio - ratio.median()).exp() - 1).abs().mean()),
+        float((ratio.exp() - 1)[fused_pixels].abs().mean()),
+        float(fused_pixels.float().mean()),
+        float(centre.std(unbiased=False)),
+        float(centre.mean()),
     )
 
 
@@ -199,6 +201,27 @@ def surface_distance(views: ViewScene, points: Tensor) -> Tensor:
     return best
 
 
-def peak_mib() -> float:
-    """Return the most memory that this process ever held, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def grid_memory_mib(views: ViewScene, across: int) -> float:
+    """Return by how much this process grows at most while distances fill the blocks of a grid, in MiB.
+
+    Args:
+        views: A scene; its exact depth maps are taken.
+        across: Voxels along the scene's longest side.
+    """
+    measured = [
+        DepthView(frame.depth, frame.valid.float(), torch.ones_like(frame.depth), frame.rgb, frame.camera)
+        for frame in views.frames[:3]
+    ]
+    points = torch.cat(
+        [transform_points(_points(frame), frame.camera.world_from_camera) for frame in views.frames[:3]]
+    )
+    voxel = float((points.amax(0) - points.amin(0)).max()) / across
+    before, most = report.status_mib("VmRSS"), 0.0
+    blocks = surface_blocks(measured, points.mean(0), voxel)
+    for _ in integrate(measured, blocks, points.mean(0), voxel):
+        most = max(most, report.status_mib("VmRSS"))
+    return most - before
+
+
+def _points(frame: Frame) -> Tensor:
+    return unproject(frame.depth[None], frame.camera.intrinsics[None])[0][frame.valid]
