@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from ..errors import ImageError
+from ..errors import CorruptSampleError
 from .order import Order
 
 _log = logging.getLogger("lotus_geometry")
@@ -27,7 +27,7 @@ class Indexed(Protocol[ItemOut]):
         ...
 
     def __getitem__(self, index: int) -> ItemOut:
-        """Return one example, or raise ImageError."""
+        """Return one example, or raise CorruptSampleError."""
         ...
 
 
@@ -41,7 +41,7 @@ class Fed(Generic[BatchT]):
     """
 
     batch: BatchT
-    skipped: tuple[ImageError, ...]
+    skipped: tuple[CorruptSampleError, ...]
 
 
 class Feed(Generic[Item, BatchT]):
@@ -77,13 +77,13 @@ class Feed(Generic[Item, BatchT]):
         """Return this process's part of a micro-step.
 
         Raises:
-            ImageError: Nothing of a source can be read.
+            CorruptSampleError: Nothing of a source can be read.
         """
         pick = self._order(micro_step)
         share = len(pick.indices) // self._processes
         first = self._rank * share
         source = self._sources[pick.source]
-        skipped: list[ImageError] = []
+        skipped: list[CorruptSampleError] = []
         items = [_readable(source, index, skipped) for index in pick.indices[first : first + share]]
         for error in skipped:
             _log.warning("skipped: %s", error)
@@ -107,15 +107,16 @@ class Feed(Generic[Item, BatchT]):
 _TRIES = 16
 
 
-def _readable(source: Indexed[Item], index: int, skipped: list[ImageError]) -> Item:
+def _readable(source: Indexed[Item], index: int, skipped: list[CorruptSampleError]) -> Item:
     """Return the example, or the next one after it that can be read."""
     for step in range(_TRIES):
         try:
             return source[(index + step) % len(source)]
-        except ImageError as error:
+        except CorruptSampleError as error:
             skipped.append(error)
-    raise ImageError(
+    raise CorruptSampleError(
         f"{_TRIES} examples in a row cannot be read",
+        path=skipped[-1].path,
         found=skipped[-1].problem,
         remedy="check the data set's folder",
     )

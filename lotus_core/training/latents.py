@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..conventions import LATENT_CHANNELS, LATENT_STRIDE
-from ..errors import ImageError, StorageError
+from ..errors import CorruptSampleError, StorageError
 from ..io.atomic import write_bytes
 from .annotation import Target
 from .posterior import posterior
@@ -149,14 +149,17 @@ class LatentSet:
         """Return one example.
 
         Raises:
-            ImageError: Its latents are not finite.
+            CorruptSampleError: Its latents are not finite.
         """
         shard, row = self._rows[index]
         tensors, name = self._shards[shard], f"{self._files[shard].name}[{row}]"
         image, annotation = tensors["image"][row].float(), tensors[self._target][row].float()
         if not (image.isfinite().all() and annotation.isfinite().all()):
-            raise ImageError(
-                f"the latents {name} are not finite", found="NaN or infinity", remedy="encode them again"
+            raise CorruptSampleError(
+                f"the latents {name} are not finite",
+                path=self._files[shard],
+                found="NaN or infinity",
+                remedy="encode them again",
             )
         return LatentExample(image, annotation, tensors[f"known_{self._target}"][row].bool(), name)
 

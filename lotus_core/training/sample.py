@@ -59,7 +59,7 @@ class Sample:
 class Dataset(Protocol):
     """A data set that can be read in any order.
 
-    `__getitem__` raises `lotus_core.errors.ImageError` for an example that cannot be read: training skips it,
+    `__getitem__` raises `lotus_core.errors.CorruptSampleError` for an example that cannot be read: training skips it,
     counts it and names it. It is called from several threads.
     """
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import CorruptFileError, ImageError, StorageError
+from ..errors import CorruptFileError, CorruptSampleError, StorageError
 from ..io.atomic import write_bytes
 from .sample import Sample
 from .scenes import Frame, sample_frame
@@ -130,7 +130,7 @@ class SceneSet:
         """Return one scene.
 
         Raises:
-            ImageError: Its shard is damaged.
+            CorruptSampleError: Its shard is damaged.
         """
         shard, row = self._locate(index)
         name = f"{self._files[shard].name}[{row}]"
@@ -140,8 +140,11 @@ class SceneSet:
                 self._open[shard] = safe_open(self._files[shard], framework="pt")
             rgb, depth, normal = (self._open[shard].get_slice(key)[row] for key in ("rgb", "depth", "normal"))
         except (SafetensorError, OSError) as error:
-            raise ImageError(
-                f"the scene {name} cannot be read", found=str(error), remedy="render its shard again"
+            raise CorruptSampleError(
+                f"the scene {name} cannot be read",
+                path=self._files[shard],
+                found=str(error),
+                remedy="render its shard again",
             ) from error
         depth = depth.float()
         sky = depth.isinf()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...errors import ImageError
+from ...errors import CorruptSampleError
 from ..annotation import annotation, flipped, known
 from ..appearance import vary_appearance
 from ..clock import Deadline
@@ -124,7 +124,7 @@ def _read(dataset: Indexed[Sample], indices: range) -> list[Sample]:
     for index in indices:
         try:
             samples.append(dataset[index])
-        except ImageError as error:
+        except CorruptSampleError as error:
             _log.warning("skipped: %s", error)
     return samples
 

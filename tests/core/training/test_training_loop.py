@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from lotus_core.errors import CorruptFileError, ImageError, NonFiniteError, NoSpaceError, OptionError
+from lotus_core.errors import CorruptFileError, CorruptSampleError, NonFiniteError, NoSpaceError, OptionError
 from lotus_core.training import state as state_module
 from lotus_core.training.average import WeightAverage
 from lotus_core.training.clock import Deadline
@@ -33,7 +33,7 @@ class Numbers:
 
     def __getitem__(self, index):
         if index in self.broken:
-            raise ImageError(f"number {index} cannot be read", remedy="write it again")
+            raise CorruptSampleError(f"number {index} cannot be read", path=f"{index}.txt", remedy="write it again")
         return index, self.values[index]
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from lotus_core.errors import ImageError
+from lotus_core.errors import CorruptSampleError
 from lotus_core.training.feed import Feed
 from lotus_core.training.order import Order, draws
 
@@ -73,7 +73,7 @@ class Numbers:
 
     def __getitem__(self, index):
         if index in self.broken:
-            raise ImageError(f"picture-{index}.png cannot be read", remedy="fetch it again")
+            raise CorruptSampleError(f"picture-{index}.png cannot be read", path=f"{index}.png", remedy="fetch it again")
         return index
 
 
@@ -114,5 +114,5 @@ def test_what_cannot_be_read_is_skipped_counted_and_named(caplog):
 
 
 def test_a_source_that_cannot_be_read_at_all_is_an_error():
-    with pytest.raises(ImageError, match="16 examples in a row cannot be read"):
+    with pytest.raises(CorruptSampleError, match="16 examples in a row cannot be read"):
         feed(Numbers(40, range(40))).at(0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lotus_core.errors import CorruptFileError, ImageError, StorageError
+from lotus_core.errors import CorruptFileError, CorruptSampleError, StorageError
 from lotus_core.training.clock import Deadline
 from lotus_core.training.config import ScenesConfig
 from lotus_core.training.scene_set import SceneSet, open_scene_sets, plan_shards, write_shard
@@ -75,7 +75,7 @@ def test_a_shard_that_vanishes_makes_its_scenes_unreadable_one_by_one(tmp_path, 
     copy.write_bytes(source.read_bytes())
     dataset = SceneSet((copy,))
     copy.unlink()
-    with pytest.raises(ImageError, match=r"scenes-00000-32x32\.safetensors\[2\] cannot be read"):
+    with pytest.raises(CorruptSampleError, match=r"scenes-00000-32x32\.safetensors\[2\] cannot be read"):
         dataset[2]
 
 
