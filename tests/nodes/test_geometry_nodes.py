@@ -12,7 +12,7 @@ import trimesh
 import lotus_core
 from lotus_core.inference.options import InferenceOptions
 from tests.nodes.host.process import ComfyServer
-from tests.nodes.test_pack import DEPTH, NORMAL, graph, photo
+from tests.nodes.test_pack import DEPTH, NORMAL, graph, photo, shown
 
 pytestmark = pytest.mark.comfy
 
@@ -115,28 +115,60 @@ def test_bad_wiring_is_told(server, changes, words):
     assert words in run.error["exception_message"]
 
 
-def test_the_native_geometry_nodes_take_the_packet(server):
+def native(server: ComfyServer, kind: str, **changes: object) -> dict:
+    """A native geometry node fed by the mesh node's packet, its other inputs at their defaults."""
     info = server.api.object_info()
-    if "MoGeRender" not in info:
+    if kind not in info:
         pytest.skip("this ComfyUI has no native geometry nodes")
-    inputs = {
-        name: spec[1].get("default", (spec[1].get("options") or [None])[0])
-        for name, spec in info["MoGeRender"]["input"]["required"].items()
-        if spec[0] != "MOGE_GEOMETRY"
-    }
+    inputs: dict[str, object] = {}
+    for name, spec in info[kind]["input"]["required"].items():
+        options = spec[1] if len(spec) > 1 else {}
+        first = (options.get("options") or [None])[0]
+        inputs[name] = ["4", 2] if spec[0] == "MOGE_GEOMETRY" else options.get("default", first)
+    return {"class_type": kind, "inputs": inputs | changes}
+
+
+@pytest.mark.parametrize("output", ["depth", "normal_opengl", "mask"])
+def test_the_native_render_paints_the_packet(server, expected, output):
     prompt = joint_graph(server) | {"4": mesh_node()}
-    socket = next(n for n, s in info["MoGeRender"]["input"]["required"].items() if s[0] == "MOGE_GEOMETRY")
-    prompt["5"] = {"class_type": "MoGeRender", "inputs": {**inputs, socket: ["4", 2]}}
+    prompt["5"] = native(server, "MoGeRender", output=output)
     prompt["6"] = {"class_type": "PreviewImage", "inputs": {"images": ["5", 0]}}
-    prompt["7"] = {"class_type": "MoGeGeometryToFOV", "inputs": {}}
-    fov = info["MoGeGeometryToFOV"]["input"]["required"]
-    prompt["7"]["inputs"] = {
-        name: ["4", 2]
-        if spec[0] == "MOGE_GEOMETRY"
-        else spec[1].get("default", (spec[1].get("options") or [None])[0])
-        for name, spec in fov.items()
-    }
-    prompt["8"] = {"class_type": "PreviewAny", "inputs": {"source": ["7", 0]}}
+    picture = shown(server, server.api.queue(prompt), "6")[0].float() / 255
+    joint = expected.geometry
+    mask = (joint.valid & ~joint.clipped)[0]
+    assert picture.shape == (480, 640, 3)
+    if output == "mask":
+        assert ((picture[..., 0] > 0.5) == mask).float().mean() > 0.999
+    elif output == "depth":  # painted as 1 / depth, from the nearest to the farthest
+        inverse = 1 / joint.depth[0][mask]
+        assert np.corrcoef(picture[..., 0][mask].numpy(), inverse.numpy())[0, 1] > 0.999
+    else:  # red right, green up, blue toward the camera
+        ours = joint.normals[0] * torch.tensor([1.0, -1.0, -1.0]) * 0.5 + 0.5
+        assert (picture - ours)[mask].abs().mean() < 0.01
+
+
+@pytest.mark.parametrize(("axis", "slot"), [("horizontal", 0), ("vertical", 1)])
+def test_the_native_field_of_view_is_that_of_lotus_camera(server, axis, slot):
+    prompt = joint_graph(server) | {"4": mesh_node()}
+    prompt["camera"] = {"class_type": "LotusGeoCamera", "inputs": {"geometry": ["2", 2], "picture": 0}}
+    prompt["fov"] = native(server, "MoGeGeometryToFOV", axis=axis, unit="degrees")
+    ours = float(text_of(server, prompt, "camera", slot))
+    assert float(text_of(server, prompt, "fov", 0)) == pytest.approx(ours, abs=1e-3)
+    focal = float(text_of(server, prompt, "camera", 2))
+    assert float(text_of(server, prompt, "fov", 1)) == pytest.approx(focal, rel=1e-4)
+
+
+def test_the_native_mesh_is_the_same_surface_in_the_same_axes(server, expected):
+    prompt = joint_graph(server) | {"4": mesh_node(stride=1)}
+    prompt["5"] = native(server, "MoGePointMapToMesh", discontinuity_threshold=0.0)
+    save = {"mesh": ["5", 0], "filename_prefix": "native/mesh"}
+    prompt["6"] = {"class_type": "SaveGLB", "inputs": save}
     run = server.api.queue(prompt)
     assert run.error is None, run.error["exception_message"]
-    assert 20 < float(run.outputs["8"]["text"][0]) < 130
+    [entry] = run.outputs["6"]["3d"]
+    made = trimesh.load(server.base / "output" / entry["subfolder"] / entry["filename"], process=False)
+    [mesh] = made.geometry.values()
+    joint = expected.geometry
+    points = joint.points[0][(joint.valid & ~joint.clipped)[0]].numpy() * [1, -1, -1]
+    np.testing.assert_allclose(mesh.bounds, [points.min(0), points.max(0)], rtol=0.02, atol=0.02)
+    assert mesh.visual.material.baseColorTexture.size == (640, 480)

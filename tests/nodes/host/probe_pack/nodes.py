@@ -41,6 +41,27 @@ class ProbeLoadArray(io.ComfyNode):
         return io.NodeOutput(torch.from_numpy(array.astype(np.float32)))
 
 
+class ProbeLoadPacket(io.ComfyNode):
+    """An .npz file of the input folder as the packet of ComfyUI's Depth Anything 3 in multi-view mode."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """One file name in, one packet out."""
+        return io.Schema(
+            node_id="ProbeLoadPacket",
+            category="probe",
+            inputs=[io.String.Input("file")],
+            outputs=[io.Custom("DA3_GEOMETRY").Output("packet", display_name="packet")],
+        )
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        """Load every array of the file, without pickle, under its name."""
+        with np.load(Path(folder_paths.get_input_directory()) / file, allow_pickle=False) as arrays:
+            packet: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return io.NodeOutput(packet | {"mode": "multiview"})
+
+
 class ProbeSaveArray(io.ComfyNode):
     """Every tensor inside any value, saved to one .npz file of the output folder."""
 
@@ -116,7 +137,7 @@ class ProbeExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes of this pack."""
-        return [ProbeLoadArray, ProbeSaveArray, ProbeWork]
+        return [ProbeLoadArray, ProbeLoadPacket, ProbeSaveArray, ProbeWork]
 
 
 def tensors_in(value: Any, path: str) -> Iterator[tuple[str, torch.Tensor]]:
