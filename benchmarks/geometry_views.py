@@ -154,7 +154,7 @@ def sparse_anchors(views: ViewScene, seed: int, count: int = 60, noise: float = 
 def _depth_errors(
     fused: FusedViews, views: ViewScene, maps: Sequence[Maps]
 ) -> tuple[float, float, float, float, float, float]:
-    """AbsRel of all unclipped pixels, after one scale, and of the fused ones; their share; spread and error of scale."""
+    """AbsRel of unclipped pixels, after one scale, and of the fused ones; their share; spread and error of scale."""
     logs, kept, medians = [], [], []
     for depth, used, frame, one in zip(fused.depths, fused.supported, views.frames, maps, strict=True):
         logs.append((depth / frame.depth)[one.scored].log())
