@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python and make:
 #   make demo    depth, normals and a joint result of a real photograph, with the bundled model
 #   make test    the whole test suite
-# Also: make check (style, types, import directions), make clean.
+# Also: make check (style, types, import directions), make tiny (trains the bundled models anew: hours), make clean.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PHOTOS := assets/photos
 OUT    ?= demo-output
 
-.PHONY: demo test check clean
+.PHONY: demo test check tiny clean
 
 # torch first and by its exact version: a range could bring a build with CUDA where none is wanted
 define install
@@ -43,6 +43,18 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/python -m pytest -q tests/core/test_package.py
+
+# Every step can be stopped at any time; make tiny goes on where it was. The result is in out/bundle.
+tiny: export OMP_NUM_THREADS = 1
+tiny: $(VENV)/.dev
+	$(BIN)/lotus train configs/tiny-scenes.yaml -o out/scenes --resume
+	$(BIN)/lotus train configs/tiny-vae.yaml -o out/vae --resume
+	$(BIN)/lotus train configs/tiny-latents.yaml -o out/latents --resume
+	$(BIN)/lotus train configs/tiny-normal-d.yaml -o out/normal-d --resume & \
+	$(BIN)/lotus train configs/tiny-depth-d.yaml -o out/depth-d --resume && wait $$!
+	$(BIN)/lotus train configs/tiny-depth-g.yaml -o out/depth-g --resume
+	$(BIN)/lotus train configs/tiny-bundle.yaml -o out/bundle --resume
+	$(BIN)/python -m benchmarks tiny_models --folder out/bundle
 
 clean:
 	rm -rf $(VENV) $(OUT) build *.egg-info .pytest_cache .ruff_cache
