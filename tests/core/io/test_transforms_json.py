@@ -8,7 +8,7 @@ import torch
 
 from lotus_core.errors import GeometryError
 from lotus_core.geometry.points import project, transform_points
-from lotus_core.io.transforms_json import opencv_from_opengl, read_transforms
+from lotus_core.io.transforms_json import frame_names, opencv_from_opengl, read_transforms
 
 IDENTITY = torch.eye(4).tolist()
 
@@ -133,3 +133,20 @@ def test_an_angle_that_is_none_is_refused(angle, tmp_path):
     }
     with pytest.raises(GeometryError, match="no angle in radians"):
         read_transforms(write(tmp_path, data))
+
+
+def test_the_names_are_told_in_the_files_order(tmp_path):
+    frames = [{"file_path": name, "transform_matrix": IDENTITY} for name in ("c.jpg", "a.jpg", "b.jpg")]
+    path = write(tmp_path, nerfstudio(frames=frames))
+    assert frame_names(path) == frame_names(tmp_path) == ["c.jpg", "a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("frames", [[], None, ["a.jpg"]])
+def test_names_of_no_frames_are_refused(frames, tmp_path):
+    with pytest.raises(GeometryError, match="lists no frames"):
+        frame_names(write(tmp_path, nerfstudio(frames=frames)))
+
+
+def test_a_frame_without_a_name_is_refused_before_its_camera_is_read(tmp_path):
+    with pytest.raises(GeometryError, match="names no file_path"):
+        frame_names(write(tmp_path, {"frames": [{"transform_matrix": IDENTITY}]}))
