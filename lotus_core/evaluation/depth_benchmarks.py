@@ -21,7 +21,7 @@ from ..training.data.archives import FileTree
 from ..training.data.pixels import integers, npy, raw_float32, read_array, rgb01
 from .crops import KittiCrop, kitti_benchmark_crop, kitti_mask, nyu_eigen_mask
 from .samples import DepthSample, Rules
-from .selection import listed_names, matching_names
+from .selection import choose_names
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,11 @@ class DepthBenchmark:
     files: FileTree
     crop: KittiCrop = "eigen"
     only: Sequence[str] | None = None
-    _names: list[str] = field(init=False, repr=False)
+    _names: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        found = matching_names(self.files, self.layout.pattern)
-        chosen = found if self.only is None else listed_names(found, self.only, self.files.path)
-        object.__setattr__(self, "_names", chosen)
+        names = choose_names(self.files, self.layout.pattern, self.only)
+        object.__setattr__(self, "_names", names)
 
     @property
     def rules(self) -> Rules:

@@ -22,7 +22,7 @@ from ..training.data.archives import FileTree
 from ..training.data.pixels import exr_rgb, integers, read_array, rgb01
 from .pickled_arrays import read_pickled
 from .samples import NormalSample, Rules
-from .selection import listed_names, matching_names
+from .selection import choose_names
 
 Truth = tuple[np.ndarray, np.ndarray]
 """Normals in DSINE's frame (left, up, toward), (H, W, 3) float32, and where they are known, (H, W) bool."""
@@ -60,12 +60,11 @@ class NormalBenchmark:
     layout: NormalLayout
     files: FileTree
     only: Sequence[str] | None = None
-    _names: list[str] = field(init=False, repr=False)
+    _names: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        found = matching_names(self.files, self.layout.pattern, folder=self.layout.folder)
-        chosen = found if self.only is None else listed_names(found, self.only, self.files.path)
-        object.__setattr__(self, "_names", chosen)
+        names = choose_names(self.files, self.layout.pattern, self.only, folder=self.layout.folder)
+        object.__setattr__(self, "_names", names)
 
     @property
     def rules(self) -> Rules:

@@ -14,6 +14,7 @@ A depth of 0, NaN or infinity and a normal shorter than 0.5 are unknown.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -25,7 +26,7 @@ from torch import Tensor
 from ..conventions import NormalConvention
 from ..errors import CorruptSampleError, DatasetError
 from ..training.data.archives import FileTree
-from ..training.data.pixels import exr_plane, exr_rgb, integers, npy, read_array, rgb01
+from ..training.data.pixels import Decoder, exr_plane, exr_rgb, integers, npy, read_array, rgb01
 from .samples import DepthSample, NormalSample, Purpose, Rules
 from .selection import matching_names
 
@@ -97,6 +98,32 @@ class PlainFolder:
         """Return the names of all pictures."""
         return list(self._truths)
 
+    def _read(self, name: str, decoders: Mapping[str, Decoder]) -> tuple[Tensor, np.ndarray]:
+        """Return a picture and its truth as stored."""
+        truth = self._truths[name]
+        decode = decoders.get(PurePosixPath(truth).suffix.lower())
+        if decode is None:
+            raise CorruptSampleError(
+                f"{truth} is of a kind that is not read",
+                path=self.files.path / truth,
+                remedy=f"use {', '.join(decoders)}",
+            )
+        rgb = torch.from_numpy(read_array(self.files, name, rgb01))
+        return rgb, read_array(self.files, truth, decode)
+
+    def _is_png(self, name: str) -> bool:
+        return PurePosixPath(self._truths[name]).suffix.lower() == ".png"
+
+    def _mask(self, name: str, size: tuple[int, ...]) -> Tensor:
+        """Return where a picture's mask lets pixels count; everywhere without one."""
+        mask_name = self._masks.get(name)
+        if mask_name is None:
+            return torch.ones(size, dtype=torch.bool)
+        array = read_array(self.files, mask_name, integers)
+        mask = torch.from_numpy((array if array.ndim == 2 else array[..., 0]) != 0)
+        _require_size(self.files, mask_name, mask, size)
+        return mask
+
 
 class PlainDepth(PlainFolder):
     """Depth of a plain folder."""
@@ -107,16 +134,12 @@ class PlainDepth(PlainFolder):
         Raises:
             CorruptSampleError: A file of it is missing or damaged, or they differ in size.
         """
-        rgb, truth = torch.from_numpy(read_array(self.files, name, rgb01)), self._truths[name]
-        suffix = PurePosixPath(truth).suffix.lower()
-        decode = {".npy": npy, ".png": integers, ".exr": exr_plane}.get(suffix)
-        if decode is None:
-            raise _unknown(self.files, truth, ".npy, .png or .exr")
-        depth = torch.from_numpy(read_array(self.files, truth, decode).astype(np.float32)).squeeze()
-        if suffix == ".png":
+        rgb, array = self._read(name, {".npy": npy, ".png": integers, ".exr": exr_plane})
+        depth = torch.from_numpy(array.astype(np.float32)).squeeze()
+        if self._is_png(name):
             depth = depth / self.settings.depth_per_metre
-        _require_size(self.files, truth, depth, rgb.shape[:2])
-        valid = self.rules.in_range(depth) & _mask(self.files, self._masks.get(name), rgb.shape[:2])
+        _require_size(self.files, self._truths[name], depth, rgb.shape[:2])
+        valid = self.rules.in_range(depth) & self._mask(name, rgb.shape[:2])
         return DepthSample(name, rgb, torch.where(valid, depth, 0.0), valid)
 
 
@@ -129,20 +152,15 @@ class PlainNormals(PlainFolder):
         Raises:
             CorruptSampleError: A file of it is missing or damaged, or they differ in size.
         """
-        rgb, truth = torch.from_numpy(read_array(self.files, name, rgb01)), self._truths[name]
-        suffix = PurePosixPath(truth).suffix.lower()
-        decode = {".npy": npy, ".png": integers, ".exr": exr_rgb}.get(suffix)
-        if decode is None:
-            raise _unknown(self.files, truth, ".npy, .png or .exr")
-        array = read_array(self.files, truth, decode)
+        rgb, array = self._read(name, {".npy": npy, ".png": integers, ".exr": exr_rgb})
         normals = torch.from_numpy(array.astype(np.float32)).nan_to_num()
-        _require_size(self.files, truth, normals, rgb.shape)
-        if suffix == ".png":
+        _require_size(self.files, self._truths[name], normals, rgb.shape)
+        if self._is_png(name):
             white = float(np.iinfo(array.dtype).max)
             signs = NormalConvention(self.settings.normal_convention).signs_from_opencv
             painted = (normals != 0).any(-1, keepdim=True)
             normals = (normals / white * 2.0 - 1.0) * normals.new_tensor(signs) * painted
-        valid = (normals.norm(dim=-1) > 0.5) & _mask(self.files, self._masks.get(name), rgb.shape[:2])
+        valid = (normals.norm(dim=-1) > 0.5) & self._mask(name, rgb.shape[:2])
         return NormalSample(name, rgb, normals, valid)
 
 
@@ -155,15 +173,6 @@ def _stem(name: str) -> str:
     return "/".join(parts)
 
 
-def _mask(files: FileTree, name: str | None, size: tuple[int, ...]) -> Tensor:
-    if name is None:
-        return torch.ones(size, dtype=torch.bool)
-    array = read_array(files, name, integers)
-    mask = torch.from_numpy((array if array.ndim == 2 else array[..., 0]) != 0)
-    _require_size(files, name, mask, size)
-    return mask
-
-
 def _require_size(files: FileTree, name: str, array: Tensor, expected: tuple[int, ...]) -> None:
     if tuple(array.shape) != tuple(expected):
         raise CorruptSampleError(
@@ -172,12 +181,6 @@ def _require_size(files: FileTree, name: str, array: Tensor, expected: tuple[int
             found=f"shape {tuple(array.shape)}, expected {tuple(expected)}",
             remedy="give both the same size",
         )
-
-
-def _unknown(files: FileTree, name: str, expected: str) -> CorruptSampleError:
-    return CorruptSampleError(
-        f"{name} is of a kind that is not read", path=files.path / name, remedy=f"use {expected}"
-    )
 
 
 def _read_settings(files: FileTree, names: list[str]) -> FolderSettings:

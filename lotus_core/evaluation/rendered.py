@@ -65,8 +65,8 @@ class SceneRange:
 
 
 @dataclass(frozen=True)
-class SceneDepth:
-    """Depth of rendered scenes.
+class RenderedScenes:
+    """What depth and normals of rendered scenes have in common.
 
     Attributes:
         scenes: Which.
@@ -76,38 +76,26 @@ class SceneDepth:
 
     @property
     def rules(self) -> Rules:
-        """How it is scored."""
+        """How they are scored."""
         return self.scenes.rules
 
     def names(self) -> list[str]:
         """Return the seeds, as text."""
         return self.scenes.names()
 
+
+class SceneDepth(RenderedScenes):
+    """Depth of rendered scenes."""
+
     def load(self, name: str, *, colour: bool = True) -> DepthSample:
-        """Return the scene of a seed."""
+        """Return the scene of a seed; what is farther than `FARTHEST_M` does not count."""
         frame = self.scenes.frame(name, colour=colour)
         valid = frame.valid & self.rules.in_range(frame.depth)
         return DepthSample(name, frame.rgb, frame.depth, valid)
 
 
-@dataclass(frozen=True)
-class SceneNormals:
-    """Normals of rendered scenes.
-
-    Attributes:
-        scenes: Which.
-    """
-
-    scenes: SceneRange
-
-    @property
-    def rules(self) -> Rules:
-        """How it is scored."""
-        return self.scenes.rules
-
-    def names(self) -> list[str]:
-        """Return the seeds, as text."""
-        return self.scenes.names()
+class SceneNormals(RenderedScenes):
+    """Normals of rendered scenes."""
 
     def load(self, name: str, *, colour: bool = True) -> NormalSample:
         """Return the scene of a seed; every surface counts, the sky does not."""

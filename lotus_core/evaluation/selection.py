@@ -37,6 +37,24 @@ def matching_names(files: FileTree, pattern: str, *, folder: str | None = None) 
     return found
 
 
+def choose_names(
+    files: FileTree, pattern: str, only: Sequence[str] | None, *, folder: str | None = None
+) -> tuple[str, ...]:
+    """Return the pictures to score: all in the layout, or those that a list names.
+
+    Args:
+        files: The data set.
+        pattern: As `matching_names`.
+        only: As `listed_names`, or None for all.
+        folder: As `matching_names`.
+
+    Raises:
+        DatasetError: No file matches, or a listed one is missing.
+    """
+    found = matching_names(files, pattern, folder=folder)
+    return tuple(found if only is None else listed_names(found, only, files.path))
+
+
 def read_file_list(path: str | Path) -> list[str]:
     """Return the first column of a published file list, without rows whose second column is "None" (no truth).
 

@@ -38,6 +38,11 @@ def test_depth_as_npy_is_in_metres(folder):
     assert bool(sample.valid.all())
 
 
+def test_whole_numbers_as_npy_are_metres_too(folder):
+    save(folder / "depth/b.npy", np.full((16, 20), 7, np.int32))
+    assert float(only(open_depth(str(folder), None)).depth[0, 0]) == 7.0
+
+
 def test_depth_as_png_is_in_millimetres_unless_the_folder_says_otherwise(folder):
     save(folder / "depth/b.png", (DEPTH * 1000).astype(np.uint16))
     assert float(only(open_depth(str(folder), None)).depth[0, -1]) == pytest.approx(5.0)
