@@ -112,6 +112,11 @@ class LotusObjective:
         return self._diffusion.denoise(network, noise)
 
     @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Return scaled latents of pictures, (B, 3, H, W) in [-1, 1], on the module's device: the posterior's mode."""
+        return encode_pictures(self._vae(next(self.module.parameters()).device), pictures)
+
+    @torch.no_grad()
     def decode(self, x0: Tensor) -> Tensor:
         """Return the pictures of scaled latents, (B, 3, 8h, 8w), about [-1, 1]."""
         vae = self._vae(x0.device)

@@ -1,0 +1,84 @@
+"""Which runs an experiment is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+SEEDS: Final = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One curve or row of an experiment, run once for every seed.
+
+    Attributes:
+        name: Of the row.
+        changes: Settings in place of the base's, by dotted key.
+        scenes: Training scenes, about; None for all.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    scenes: int | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One finding of the paper.
+
+    Attributes:
+        name: On the command line.
+        claim: What the paper says.
+        variants: Its rows.
+        columns: Figures that the claim is about.
+    """
+
+    name: str
+    claim: str
+    variants: tuple[Variant, ...]
+    columns: tuple[str, ...]
+
+
+def _steps() -> tuple[Variant, ...]:
+    return tuple(
+        Variant(f"{steps} step{'s' if steps > 1 else ''}, {scenes} scenes", {"noise.steps": steps}, scenes)
+        for scenes in (512, 2048, 8192)
+        for steps in (1, 10, 50)
+    )
+
+
+EXPERIMENTS: Final = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            "prediction",
+            "Predicting the annotation (x0) has less error and less variance over noise than predicting noise "
+            "(section 4.1).",
+            tuple(
+                Variant(
+                    f"{prediction}, {steps} steps", {"noise.prediction": prediction, "noise.steps": steps}
+                )
+                for steps in (50,)
+                for prediction in ("x0", "epsilon", "v")
+            ),
+            ("abs_rel", "delta1", "noise_spread"),
+        ),
+        Experiment(
+            "steps",
+            "With little data one step is more accurate than many, and quicker (section 4.2).",
+            _steps(),
+            ("abs_rel", "delta1", "seconds"),
+        ),
+        Experiment(
+            "detail",
+            "The detail preserver keeps edges and thin structures (section 4.3).",
+            (
+                Variant("with detail preserver", {"switcher.enabled": True}),
+                Variant("without", {"switcher.enabled": False}),
+            ),
+            ("abs_rel", "edge_error", "thin_error", "reconstruction_db"),
+        ),
+    )
+}
