@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 SOFTWARE_WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
+COARSE_VOXEL = 0.03
 CORNERS = {"red": (1, 0.1, 0.1), "green": (0.1, 1, 0.1), "blue": (0.1, 0.1, 1), "yellow": (1, 1, 0.1)}
 """Colours of the picture's quarters: top left, top right, bottom left, bottom right."""
 
@@ -80,6 +81,8 @@ def small(workflow: dict[str, Any], resolution: int) -> dict[str, Any]:
             node["properties"].pop("models", None)
         if node["type"] == "LotusGeoJoint":
             node["widgets_values"][:2] = ["custom", resolution]
+        if node["type"] == "LotusGeoFuseViews":
+            node["widgets_values"][1] = COARSE_VOXEL
     return workflow
 
 
