@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..conventions import DepthKind
-from ..errors import CorruptSampleError, DatasetError, OptionError
+from ..errors import CorruptSampleError, DatasetError, ImageError, OptionError
 from ..inference.model import LotusModel
 from ..inference.options import InferenceOptions
 from ..inference.predict import predict_depth, predict_normals
@@ -183,13 +183,12 @@ def for_each_sample(
     for index, name in enumerate(names):
         try:
             sample = benchmark.load(name)
-        except CorruptSampleError as error:
-            skipped.append(Skipped(name, str(error)))
-        else:
             if bool(sample.valid.any()):
                 score(index, sample)
             else:
                 skipped.append(Skipped(name, "no pixel has a truth"))
+        except (CorruptSampleError, ImageError) as error:
+            skipped.append(Skipped(name, str(error)))
         if progress is not None:
             progress(index + 1, len(names))
     return tuple(skipped)

@@ -60,6 +60,19 @@ def test_what_cannot_be_read_or_has_no_truth_is_left_out_and_named():
     ]
 
 
+def test_a_picture_that_no_model_can_take_is_left_out_and_named():
+    tiny = torch.rand(8, 8)
+    samples = {
+        "tiny": depth_sample("tiny", tiny, tiny + 1.0),
+        "good": depth_sample("good", GREY, 3.0 * GREY + 1.0),
+    }
+    score = evaluate_depth(passing_model("g", "depth"), Listed(samples), OWN_SIZE, (0, 1))
+    [skipped] = score.skipped
+    assert skipped.name == "tiny"
+    assert "at least 16 pixels" in skipped.reason
+    assert score.images == 1
+
+
 def test_a_data_set_of_which_nothing_can_be_scored_is_refused():
     with pytest.raises(DatasetError, match=r"no picture of listed could be scored \(found: gone"):
         evaluate_depth(passing_model("d", "depth"), Listed({"a": "gone"}), OWN_SIZE)
