@@ -33,7 +33,9 @@ class Numbers:
 
     def __getitem__(self, index):
         if index in self.broken:
-            raise CorruptSampleError(f"number {index} cannot be read", path=f"{index}.txt", remedy="write it again")
+            raise CorruptSampleError(
+                f"number {index} cannot be read", path=f"{index}.txt", remedy="write it again"
+            )
         return index, self.values[index]
 
 

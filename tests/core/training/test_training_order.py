@@ -73,7 +73,9 @@ class Numbers:
 
     def __getitem__(self, index):
         if index in self.broken:
-            raise CorruptSampleError(f"picture-{index}.png cannot be read", path=f"{index}.png", remedy="fetch it again")
+            raise CorruptSampleError(
+                f"picture-{index}.png cannot be read", path=f"{index}.png", remedy="fetch it again"
+            )
         return index
 
 
