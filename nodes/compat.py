@@ -77,19 +77,18 @@ def native_mesh(mesh: Mesh) -> Any:
     """
     to_gltf = mesh.vertices.new_tensor((1.0, -1.0, -1.0))  # half a turn about x: the winding stays
     vertices, faces = (mesh.vertices * to_gltf)[None], mesh.faces[None]
-    if not hasattr(Types, "MESH"):
-        from comfy_extras.nodes_hunyuan3d import MESH
-
-        return MESH(vertices, faces)
+    kind = getattr(Types, "MESH", None)
+    if kind is None:
+        from comfy_extras.nodes_hunyuan3d import MESH as kind  # noqa: N811  # its home in older versions
     extras = {
         "uvs": mesh.uvs,
         "vertex_colors": mesh.colours,
         "texture": mesh.texture,
         "normals": None if mesh.normals is None else mesh.normals * to_gltf,
     }
-    return Types.MESH(
-        vertices, faces, **{name: value[None] for name, value in extras.items() if value is not None}
-    )
+    taken = inspect.signature(kind.__init__).parameters
+    given = {name: value[None] for name, value in extras.items() if name in taken and value is not None}
+    return kind(vertices, faces, **given)
 
 
 def file_3d_output(name: str, kind: str) -> list[Any]:
