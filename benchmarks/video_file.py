@@ -1,6 +1,6 @@
 """Memory and speed of `lotus video` on a short and a long file: `python -m benchmarks video_file`.
 
-Both files are made here: a photograph that drifts across the picture, with noise, at 24 frames a second. Each is worked
+Both files are made here: a photograph that drifts across the picture, with noise. Each is worked
 on by a process of its own, whose peak of resident memory is read when it ends.
 """
 
@@ -27,7 +27,6 @@ from lotus_core.io.video_write import PREVIEW, writing_video
 from . import report
 from .batch import PHOTOS
 
-RATE = 24
 GROWTH_BAR = 1.2
 
 
@@ -52,6 +51,7 @@ def main(argv: list[str]) -> int:
     """Run the benchmark; 1 where the long file needs 1.2 times the memory of the short one, or more."""
     parser = report.parser("video_file", __doc__ or "")
     parser.add_argument("--seconds", type=float, nargs=2, default=(2.0, 60.0), metavar=("SHORT", "LONG"))
+    parser.add_argument("--rate", type=int, default=24, help="frames a second")
     parser.add_argument("--size", type=int, nargs=2, default=(1920, 1080), metavar=("W", "H"))
     parser.add_argument("--model", default="lotus-tiny-depth-d")
     parser.add_argument("--resolution", type=int, default=64)
@@ -77,7 +77,7 @@ def measure(seconds: float, options: argparse.Namespace) -> Measured:
     """Return memory and time of one length."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.mp4"
-        frames = write_file(source, round(seconds * RATE), *options.size)
+        frames = write_file(source, round(seconds * options.rate), options.rate, *options.size)
         words = ["video", str(source), "-o", str(Path(folder) / "out"), "-q"]
         words += [
             "--model",
@@ -102,9 +102,9 @@ def _child(words: list[str]) -> int:
     return code
 
 
-def write_file(path: Path, count: int, width: int, height: int) -> int:
+def write_file(path: Path, count: int, rate: int, width: int, height: int) -> int:
     """Write a video and return its number of frames."""
-    like = VideoInfo(width, height, 0, count, Fraction(RATE), Fraction(1, RATE), Fraction(1), "h264", ())
+    like = VideoInfo(width, height, 0, count, Fraction(rate), Fraction(1, rate), Fraction(1), "h264", ())
     with writing_video(path, PREVIEW, like) as writer:
         for index, frame in enumerate(drifting(count, width, height)):
             writer.write(frame, index)
