@@ -12,7 +12,7 @@ import comfy.utils
 import torch
 from comfy_api.latest import io
 
-from ..lotus_core.errors import LotusError, OptionError
+from ..lotus_core.errors import OptionError
 from ..lotus_core.geometry.multiview import (
     FusedViews,
     FusionOptions,
@@ -28,7 +28,7 @@ from ..lotus_core.types import JointPrediction
 from . import compat
 from .bridge import to_host, warnings_logged
 from .geometry import moge_packets, output_file
-from .poses import Poses, fingerprint, input_path, poses_from_files, poses_from_packet
+from .poses import Poses, check_path, fingerprint, poses_from_files, poses_from_packet
 from .sockets import (
     Da3GeometrySocket,
     LotusGeometry,
@@ -128,13 +128,7 @@ class LotusFuseViews(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, cameras: str | None) -> bool | str:
         """Tell a wrong path before any model runs."""
-        if cameras is None or not cameras.strip():
-            return True
-        try:
-            input_path(cameras)
-        except LotusError as error:
-            return str(error)
-        return True
+        return check_path(cameras)  # an empty one means the input folder, which is there
 
     @classmethod
     def fingerprint_inputs(cls, cameras: str | None = None, **_: Any) -> str:

@@ -52,6 +52,17 @@ def input_path(text: str) -> Path:
     return path
 
 
+def check_path(text: str | None) -> bool | str:
+    """Return True for a path that leads somewhere or is not known yet, else what is wrong: for `validate_inputs`."""
+    if text is None:  # linked: it comes when the graph runs
+        return True
+    try:
+        input_path(text)
+    except LotusError as error:
+        return str(error)
+    return True
+
+
 def camera_files(path: Path) -> list[Path]:
     """Return the files that a path's cameras are read from.
 

@@ -17,7 +17,7 @@ from ..lotus_core.io.cameras import fit_to_image
 from ..lotus_core.io.images import read_image
 from . import compat
 from .bridge import to_host
-from .poses import fingerprint, input_path
+from .poses import check_path, fingerprint, input_path
 
 
 def shrink(image: Tensor, max_side: int) -> Tensor:
@@ -148,13 +148,7 @@ class LotusLoadViews(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, cameras: str | None) -> bool | str:
         """Tell a wrong path before anything runs."""
-        if cameras is None:
-            return True
-        try:
-            input_path(cameras)
-        except LotusError as error:
-            return str(error)
-        return True
+        return check_path(cameras)
 
     @classmethod
     def fingerprint_inputs(cls, cameras: str | None = None, **_: Any) -> str:
