@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LotusError, LotusWarning, OptionError
@@ -106,6 +104,7 @@ def _add_model_choice(parser: argparse.ArgumentParser, command: str) -> None:
 
 def _prepare(args: argparse.Namespace, report: Report) -> _Job:
     """Check everything that can be checked before the first image, the cheap things first."""
+    from ..io.atomic import require_writable
     from .inputs import collect
 
     options = arguments.inference_options(args)
@@ -115,7 +114,7 @@ def _prepare(args: argparse.Namespace, report: Report) -> _Job:
         from ..io.exr import require_openexr
 
         require_openexr()
-    _require_writable(args.output)
+    require_writable(args.output)
     report.state(output=str(args.output), options=asdict(options), models=[])
     models = _models(args) if inputs.items else []
     for model in models:
@@ -133,22 +132,6 @@ def _prepare(args: argparse.Namespace, report: Report) -> _Job:
         estimate=_estimator(args.command, models, options, arguments.style(args)),
         geometry=geometry,
     )
-
-
-def _require_writable(folder: Path) -> None:
-    """Make the output folder and try it, before minutes of computing.
-
-    Raises:
-        StorageError: It cannot be made or written.
-    """
-    from ..io.atomic import storage_error
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise storage_error(error, folder) from error
 
 
 def _models(args: argparse.Namespace) -> list[LotusModel]:

@@ -72,6 +72,10 @@ def run(args: argparse.Namespace) -> int:
     """Score every model and return the exit code; pictures that cannot be read are listed and stop nothing."""
     from ..evaluation.report import document, json_text, markdown
 
+    if args.output is not None:
+        from ..io.atomic import require_writable
+
+        require_writable(args.output)
     tables = _tables(args)
     texts = [markdown(table) for table in tables]
     if args.json:

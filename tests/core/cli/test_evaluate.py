@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.core.evaluation.layouts import picture, save, write_normals, write_nyu, write_scannet
+from lotus_core.evaluation.catalogue import DATASETS
+from tests.core.evaluation.layouts import picture, save, write_diode, write_normals, write_nyu, write_scannet
 
 SCENES = ("eval", "--dataset", "scenes", "--count", 2, "--size", "32x24")
 
@@ -142,3 +144,95 @@ def test_kittis_crop_is_told(lotus, known_models, tmp_path):
         "--json",
     )
     assert lotus(*words, "--crop", "garg").document["tables"][0]["options"]["crop"] == "garg"
+
+
+def resolution(ran) -> int:
+    return ran.document["tables"][0]["options"]["resolution"]
+
+
+def test_the_working_size_is_the_data_sets_own_unless_another_is_asked_for(lotus, known_models, tmp_path):
+    write_diode(tmp_path / "diode")
+    words = ("eval", "--dataset", "diode", "--data", tmp_path / "diode", "--model", "depth-d", "--json")
+    assert resolution(lotus(*words)) == 640
+    assert resolution(lotus(*words, "--resolution", 0)) == 0
+    assert lotus(*words, "--resolution", 7).code == 2
+
+
+def test_the_same_command_gives_the_same_numbers(lotus, known_models):
+    words = (*SCENES, "--model", "normal-g", "--seeds", 7, "--json")
+    assert lotus(*words).document["tables"] == lotus(*words).document["tables"]
+
+
+def test_another_seed_gives_other_numbers(lotus, known_models):
+    first, other = (
+        lotus(*SCENES, "--model", "normal-g", "--seeds", seed, "--json").document["tables"][0]["models"][0][
+            "mean"
+        ]
+        for seed in (0, 1)
+    )
+    assert first != other
+
+
+def test_two_models_of_one_kind_share_a_table_in_the_named_order(lotus, known_models):
+    ran = lotus(*SCENES, "--model", "normal-g", "normal-d", "--json")
+    [table] = ran.document["tables"]
+    assert [row["model"]["mode"] for row in table["models"]] == ["g", "d"]
+    assert set(table["vae_round_trips"]) == {"normal-g", "normal-d"}
+
+
+def test_the_guess_is_in_the_space_of_the_depth_models(lotus, known_models):
+    guesses = [
+        lotus(*SCENES, "--model", model, "--json").document["tables"][0]["baseline"]["mean"]["abs_rel"]
+        for model in ("depth-d", "disparity-d")
+    ]
+    assert guesses[0] != guesses[1]
+
+
+def test_no_model_or_no_data_set_is_bad_usage(lotus):
+    for words in (("eval", "--dataset", "scenes"), ("eval", "--model", "x")):
+        ran = lotus(*words)
+        assert ran.code == 2
+        assert "the following arguments are required" in ran.err
+
+
+def test_an_output_folder_that_is_a_file_is_bad_usage(lotus, known_models, folder, tmp_path):
+    (tmp_path / "taken").write_text("here")
+    ran = lotus("eval", "--dataset", folder, "--model", "depth-d", "-o", tmp_path / "taken")
+    assert ran.code == 2
+    assert "taken cannot be written" in ran.err
+    assert known_models == []  # told before anything is loaded or computed
+
+
+def test_seeds_outside_their_range_are_bad_usage(lotus, known_models):
+    ran = lotus(*SCENES, "--model", "normal-g", "--seeds", -1)
+    assert ran.code == 2
+    assert "--seeds must be one or more integers from 0" in ran.err
+
+
+def test_the_help_names_the_data_sets_and_the_page(lotus):
+    text = " ".join(lotus("eval", "--help").out.split())
+    for word in (
+        "nyuv2, kitti, eth3d, scannet or diode",
+        "ibims, sintel or oasis",
+        "docs/evaluation.md",
+        "--seeds-from",
+    ):
+        assert word in text
+
+
+def test_the_page_names_every_option():
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for option in (
+        "--data",
+        "--list",
+        "--crop",
+        "--seeds",
+        "--ensemble",
+        "--resolution",
+        "--layout",
+        "--json",
+        "-o",
+    ):
+        assert f"`{option}" in page or f" {option} " in page, option
+    for name in (*DATASETS["depth"], *DATASETS["normal"]):
+        assert f"| `{name}` |" in page

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lotus_core.errors import NoSpaceError, NotWritableError, StorageError
-from lotus_core.io.atomic import replacing, storage_error, write_bytes
+from lotus_core.io.atomic import replacing, require_writable, storage_error, write_bytes
 
 
 def names(folder: Path) -> list[str]:
@@ -110,3 +110,14 @@ def test_each_failure_of_the_disk_has_its_error(code, kind):
     assert type(error) is kind
     assert os.strerror(code) in str(error)
     assert isinstance(error, OSError)
+
+
+def test_a_folder_for_results_is_made_and_left_empty(tmp_path):
+    require_writable(tmp_path / "new" / "deep")
+    assert names(tmp_path / "new" / "deep") == []
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "taken").write_text("here")
+    with pytest.raises(NotWritableError, match="taken cannot be written"):
+        require_writable(tmp_path / "taken")
