@@ -52,8 +52,8 @@ def test_workflow_is_read_by_the_tests_as_by_the_frontend(frontend: Frontend, pa
 
 
 def without_viewer_pictures(prompt: dict[str, dict]) -> dict[str, dict]:
-    """The prompt without what 3D viewers and video previews show, which only the frontend sends along."""
-    shown = {"Preview3D": "image", "LoadVideo": "video-preview"}
+    """The prompt without what viewers and previews show, which only the frontend sends along."""
+    shown = {"Preview3D": "image", "PreviewAny": "preview", "LoadVideo": "video-preview"}
     return {
         node_id: node
         | {
