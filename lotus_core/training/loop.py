@@ -138,11 +138,12 @@ class Loop:
         if not states:
             return
         state = load_state(states[-1])
+        began_with = state.facts.get("identity", {})
         for key, value in self._plan.identity.items():
-            if state.facts.get("identity", {}).get(key) != value:
-                raise OptionError(
-                    key, value, f"as it was when this run began: {state.facts['identity'].get(key)}"
-                )
+            if (
+                key in began_with and began_with[key] != value
+            ):  # one that is newer than the run has its default
+                raise OptionError(key, value, f"as it was when this run began: {began_with[key]}")
         self._objective.module.load_state_dict(dict(state.weights))
         restore_moments(self._raw_optimizer, self._parameters, state.moments)
         self._average.restore(state.average)

@@ -16,7 +16,9 @@ from ..conventions import LATENT_CHANNELS
 from .annotation import annotation, flipped
 from .appearance import vary_appearance
 from .config import VaeConfig
+from .export import write_network
 from .feed import Feed
+from .networks import load_vae
 from .objective import Losses, MicroStep
 from .order import Order, draws
 from .posterior import Posterior, decoded, posterior
@@ -82,10 +84,7 @@ class VaeObjective:
     def __init__(self, config: VaeConfig, sources: Sources[Sample]) -> None:
         self._config = config
         self._sources = sources
-        # every process starts from the same weights, and torch's global state is left alone
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            vae = _random_vae(config)
+        vae = _starting_vae(config)
         self.module = RoundTrip(vae)
         if config.accelerator.gradient_checkpointing:
             vae.enable_gradient_checkpointing()
@@ -138,15 +137,19 @@ class VaeObjective:
     def export(self, folder: Path) -> None:
         """Write a diffusers VAE folder whose scaling factor brings latents to unit spread."""
         vae = self.module.vae
+        if not self._config.decoder_only:
+            vae.register_to_config(scaling_factor=self._measured_scale())
+        write_network(folder / "vae", vae, torch.float32)
+
+    def _measured_scale(self) -> float:
+        vae = self.module.vae
         feed = self.feed(0, 1)
         count = max(1, _CALIBRATION // self._config.schedule.batch_size)
         device = next(vae.parameters()).device
         latents = [
             posterior(vae, feed.at(step).batch.pictures.to(device)).mean.flatten() for step in range(count)
         ]
-        vae.register_to_config(scaling_factor=float(1 / torch.cat(latents).float().std()))
-        vae.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        vae.save_pretrained(folder / "vae", safe_serialization=True)
+        return float(1 / torch.cat(latents).float().std())
 
     def _batch(self, samples: Sequence[Sample], micro_step: int, first: int) -> VaeBatch:
         config = self._config
@@ -187,6 +190,20 @@ class VaeObjective:
             return slice(0, height), slice(0, width)
         top, left = int(down * max(1, height - crop[0] + 1)), int(across * max(1, width - crop[1] + 1))
         return slice(top, top + crop[0]), slice(left, left + crop[1])
+
+
+def _starting_vae(config: VaeConfig) -> AutoencoderKL:
+    if config.start is None:
+        # every process starts from the same weights, and torch's global state is left alone
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            return _random_vae(config)
+    vae = load_vae(Path(config.start)).requires_grad_(True)
+    if config.decoder_only:
+        vae.encoder.requires_grad_(False)
+        if vae.quant_conv is not None:
+            vae.quant_conv.requires_grad_(False)
+    return vae
 
 
 def _random_vae(config: VaeConfig) -> AutoencoderKL:

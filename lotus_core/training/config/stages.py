@@ -91,6 +91,8 @@ class VaeConfig(Settings):
     Attributes:
         stage: "vae".
         seed: Of everything random.
+        start: Diffusers folder of a VAE to go on from; None for random weights of the sizes below.
+        decoder_only: Leave the encoder as it is, so that latents that were kept stay valid.
         channels: Widths of the four resolutions.
         norm_groups: Of every group normalisation; few, or bright flat areas lose their colour.
         layers_per_block: ResNet blocks of each resolution.
@@ -109,8 +111,10 @@ class VaeConfig(Settings):
 
     stage: Literal["vae"]
     seed: int = Field(default=0, ge=0)
-    channels: tuple[int, int, int, int]
-    norm_groups: int = Field(gt=0)
+    start: str | None = None
+    decoder_only: bool = False
+    channels: tuple[int, int, int, int] | None = None
+    norm_groups: int = Field(default=2, gt=0)
     layers_per_block: int = Field(default=1, gt=0)
     picture_share: float = Field(default=0.5, ge=0, le=1)
     normal_share: float = Field(default=0.3, ge=0, le=1)
@@ -127,6 +131,14 @@ class VaeConfig(Settings):
     schedule: Schedule
     accelerator: Accelerator = Accelerator()
     run: Run = Run()
+
+    @model_validator(mode="after")
+    def _one_start(self) -> VaeConfig:
+        if (self.start is None) == (self.channels is None):
+            raise ValueError("give either start, the folder of a VAE, or channels for random weights")
+        if self.decoder_only and self.start is None:
+            raise ValueError("decoder_only needs start: a random encoder would stay random")
+        return self
 
 
 class LatentsConfig(Settings):

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from ...conventions import OutputKind
 from ...errors import CheckpointError, OptionError
@@ -15,6 +16,8 @@ from ...loading.output_kind import METADATA_KEY
 from ..config import BundleConfig
 from ..export import write_network, write_prompt
 from ..networks import load_vae
+
+_ENCODER = ("encoder.", "quant_conv.")
 
 _log = logging.getLogger("lotus_geometry")
 
@@ -27,7 +30,7 @@ def write_bundle(config: BundleConfig, folder: Path) -> None:
         folder: Where; files of an earlier bundle are replaced.
 
     Raises:
-        CheckpointError: Models that do not share the VAE or the context.
+        CheckpointError: Models that do not share the VAE's encoder or the context.
         OptionError: More bytes than the config allows; nothing is written then.
         StorageError: The disk refuses.
     """
@@ -48,12 +51,17 @@ def write_bundle(config: BundleConfig, folder: Path) -> None:
     _log.info("%d models, %.1f MB", len(models), size / 1e6)
 
 
-def _require_shared(name: str, parts: LoadedParts, first: LoadedParts, vae: torch.nn.Module) -> None:
-    own, shared = parts.vae.state_dict(), vae.state_dict()
-    same_vae = own.keys() == shared.keys() and all(torch.equal(own[key].float(), shared[key]) for key in own)
+def _require_shared(name: str, parts: LoadedParts, first: LoadedParts, vae: AutoencoderKL) -> None:
+    # the decoder may have been polished since: latents, which the encoder makes, are what a denoiser was trained on
+    own, shared = (
+        {key: value.float() for key, value in network.state_dict().items() if key.startswith(_ENCODER)}
+        for network in (parts.vae, vae)
+    )
+    same_vae = own.keys() == shared.keys() and all(torch.equal(own[key], shared[key]) for key in own)
+    same_vae &= parts.vae.config["scaling_factor"] == vae.config["scaling_factor"]
     if not same_vae or not torch.equal(parts.prompt_embeds, first.prompt_embeds):
         raise CheckpointError(
-            f"{name} does not share the bundle's {'context' if same_vae else 'VAE'}",
+            f"{name} does not share the bundle's {'context' if same_vae else 'encoder'}",
             path=parts.info.source,
             found="other weights",
             remedy="train all models of a bundle with the same vae and the same seed or prompt_embeds",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import lotus_core
 from lotus_core.errors import CheckpointError, OptionError
@@ -113,5 +113,17 @@ def test_a_model_of_another_context_or_vae_does_not_join(tmp_path, vae, models, 
     exported(tmp_path / "stranger", small_start, seed=9)
     with pytest.raises(CheckpointError, match="odd does not share the bundle's context"):
         write_bundle(bundle(vae, {**models, "odd": str(tmp_path / "stranger")}), tmp_path / "bundle")
-    with pytest.raises(CheckpointError, match="tiny-depth-d does not share the bundle's VAE"):
+    with pytest.raises(CheckpointError, match="tiny-depth-d does not share the bundle's encoder"):
         write_bundle(bundle(MINI / "mini-d" / "vae", models), tmp_path / "bundle")
+
+
+def test_a_polished_decoder_takes_the_place_of_the_models_own(tmp_path, vae, models):
+    polished = tmp_path / "polished"
+    shutil.copytree(vae, polished)
+    file = polished / "diffusion_pytorch_model.safetensors"
+    tensors = {key: value.clone() for key, value in load_file(file).items()}
+    tensors["decoder.conv_out.bias"] += 0.25
+    save_file(tensors, file, {"format": "pt"})
+    write_bundle(bundle(polished, models), tmp_path / "bundle")
+    written = load_file(tmp_path / "bundle" / "vae" / "diffusion_pytorch_model.safetensors")
+    assert torch.equal(written["decoder.conv_out.bias"], tensors["decoder.conv_out.bias"].half())

@@ -199,3 +199,39 @@ def test_names_are_those_of_the_examples():
     made = objective()
     batch = made.feed(0, 1).at(0).batch
     assert set(made.names(batch)) <= {f"example {seed}" for seed in range(8)}
+
+
+def test_a_vae_goes_on_from_a_written_one(tmp_path):
+    first = objective(seed=3)
+    first.export(tmp_path)
+    second = objective(start=str(tmp_path / "vae"), channels=None)
+    assert torch.equal(second.module.vae.decoder.conv_out.weight, first.module.vae.decoder.conv_out.weight)
+    assert all(value.requires_grad for value in second.module.parameters())
+
+
+def test_the_decoder_alone_can_be_trained_and_kept_latents_stay_valid(tmp_path):
+    objective(seed=3).export(tmp_path / "before")
+    made = objective(start=str(tmp_path / "before" / "vae"), channels=None, decoder_only=True)
+    optimizer = torch.optim.AdamW([p for p in made.module.parameters() if p.requires_grad], lr=0.05)
+    made.losses(made.module, made.feed(0, 1).at(0).batch, MicroStep(0, 0)).total.backward()
+    optimizer.step()
+    made.export(tmp_path / "after")
+    before, after = load_vae(tmp_path / "before" / "vae"), load_vae(tmp_path / "after" / "vae")
+    pictures = torch.rand(2, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(posterior(before, pictures).mean, posterior(after, pictures).mean)
+    assert before.config["scaling_factor"] == after.config["scaling_factor"]
+    assert not torch.equal(before.decoder.conv_in.weight, after.decoder.conv_in.weight)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": None}, "give either start"),
+        ({"start": "vae"}, "give either start"),
+        ({"decoder_only": True}, "decoder_only needs start"),
+    ],
+)
+def test_contradictions_about_the_start_are_told(settings, message):
+    with pytest.raises(ValueError, match=message):
+        objective(**settings)
