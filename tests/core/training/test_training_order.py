@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lotus_core.errors import CorruptSampleError
 from lotus_core.training.feed import Feed
@@ -118,3 +120,68 @@ def test_what_cannot_be_read_is_skipped_counted_and_named(caplog):
 def test_a_source_that_cannot_be_read_at_all_is_an_error():
     with pytest.raises(CorruptSampleError, match="16 examples in a row cannot be read"):
         feed(Numbers(40, range(40))).at(0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    batch_size=st.integers(1, 9),
+    seed=st.integers(0, 2**31),
+)
+def test_every_source_is_gone_through_evenly(sizes, batch_size, seed):
+    """However batches fall, no example of a source is ever two rounds ahead of another."""
+    order = Order(sizes, [1.0] * len(sizes), batch_size, seed)
+    seen = [Counter() for _ in sizes]
+    for step in range(60):
+        pick = order(step)
+        assert 0 <= pick.source < len(sizes)
+        assert len(pick.indices) == batch_size
+        seen[pick.source].update(pick.indices)
+    for size, counts in zip(sizes, seen, strict=True):
+        numbers = [counts[index] for index in range(size)]
+        assert max(numbers) - min(numbers) <= 1
+        assert set(counts) <= set(range(size))
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=st.lists(st.integers(0, 400), min_size=1, max_size=12), seed=st.integers(0, 1000))
+def test_asking_in_any_order_changes_nothing(steps, seed):
+    jumping, walking = (Order([13, 5], [2.0, 1.0], 4, seed) for _ in range(2))
+    walked = [walking(step) for step in range(401)]
+    assert [jumping(step) for step in steps] == [walked[step] for step in steps]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    broken=st.sets(st.integers(0, 19), max_size=12),
+    step=st.integers(0, 200),
+    processes=st.sampled_from([1, 2, 4]),
+)
+def test_a_part_is_always_full_and_never_holds_what_is_broken(broken, step, processes):
+    parts = [feed(Numbers(20, broken), processes, rank).at(step) for rank in range(processes)]
+    items = [item for part in parts for item in part.batch[0]]
+    assert len(items) == 4
+    assert not set(items) & broken
+    wanted = feed(Numbers(20)).at(step).batch[0]
+    kept = [item for item in wanted if item not in broken]
+    assert all(item in items for item in kept)
+
+
+def test_batches_that_were_read_ahead_are_let_go_when_a_run_ends():
+    import threading
+
+    before = threading.active_count()
+    stream = feed(Numbers(20), workers=4).from_step(0)
+    next(stream)
+    stream.close()
+    assert threading.active_count() <= before
+
+
+def test_an_error_of_the_data_set_reaches_the_loop():
+    class Broken(Numbers):
+        def __getitem__(self, index):
+            raise RuntimeError("the disk is gone")
+
+    stream = feed(Broken(8)).from_step(0)
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        next(stream)
