@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, get_args
 
 import torch
@@ -172,12 +173,10 @@ def _score_views(scenes: int, first_seed: int) -> dict[str, Any]:
     """Render, fuse and print; the rows, and the memory of a fine grid."""
     seen = view_scenes(scenes, first_seed)
     grid_mib = grid_memory_mib(seen[0], 512)
-    rows = [
-        score_views(seen, kind, level, anchored=anchored)
-        for anchored in (False, True)
-        for level in ("clean", "medium")
-        for kind in KINDS
-    ]
+    rows = []
+    for anchored, level, kind in product((False, True), ("clean", "medium"), KINDS):
+        rows.append(score_views(seen, kind, level, anchored=anchored))
+        print(f"fused {level} {kind}, {rows[-1].seconds:.0f} s a scene", flush=True)
     columns = [
         "kind",
         "level",
