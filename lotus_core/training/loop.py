@@ -74,6 +74,8 @@ def make_accelerator(settings: Accelerator) -> accelerate.Accelerator:
     if settings.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise OptionError("accelerator.mixed_precision", "fp16", '"fp32" or "bf16" on a machine without CUDA')
     precision = "no" if settings.mixed_precision == "fp32" else settings.mixed_precision
+    # accelerate remembers the first run's precision for the whole process, and refuses another one
+    accelerate.state.AcceleratorState._reset_state()
     return accelerate.Accelerator(mixed_precision=precision)
 
 

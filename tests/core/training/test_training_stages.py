@@ -198,3 +198,30 @@ def test_the_help_names_the_options(capsys):
         "--set",
     ):
         assert option in text
+
+
+def test_bf16_trains_both_kinds_and_keeps_weights_in_full_precision(tmp_path, scenes, trained):
+    code, folder = trained(
+        accelerator={"mixed_precision": "bf16"}, schedule={"steps": 2}, run={"pictures_every": 2}
+    )
+    assert code == 0
+    settings = vae_settings(scenes, accelerator={"mixed_precision": "bf16"}, run={"pictures_every": 2})
+    config = write_yaml(tmp_path / "vae.yaml", settings)
+    assert main(["train", str(config), "-o", str(tmp_path / "vae")]) == 0
+    for run in (folder, tmp_path / "vae"):
+        with safe_open(run / "states" / "step-000000002" / "weights.safetensors", "pt") as file:
+            tensors = [file.get_tensor(key) for key in file.keys()]  # noqa: SIM118
+        assert {tensor.dtype for tensor in tensors} == {torch.float32}
+        assert all(tensor.isfinite().all() for tensor in tensors)
+
+
+def test_bf16_and_fp32_begin_alike(trained):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        _, folder = trained(
+            folder=precision, accelerator={"mixed_precision": precision}, schedule={"steps": 1}
+        )
+        with (folder / "log.csv").open() as file:
+            losses[precision] = float(next(csv.DictReader(file))["loss"])
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+    assert losses["bf16"] != losses["fp32"]
