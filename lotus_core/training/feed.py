@@ -84,7 +84,7 @@ class Feed(Generic[Item, BatchT]):
         first = self._rank * share
         source = self._sources[pick.source]
         skipped: list[CorruptSampleError] = []
-        items = [_readable(source, index, skipped) for index in pick.indices[first : first + share]]
+        items = [readable(source, index, skipped) for index in pick.indices[first : first + share]]
         for error in skipped:
             _log.warning("skipped: %s", error)
         return Fed(self._collate(items, micro_step, first), tuple(skipped))
@@ -107,8 +107,17 @@ class Feed(Generic[Item, BatchT]):
 _TRIES = 16
 
 
-def _readable(source: Indexed[Item], index: int, skipped: list[CorruptSampleError]) -> Item:
-    """Return the example, or the next one after it that can be read."""
+def readable(source: Indexed[Item], index: int, skipped: list[CorruptSampleError]) -> Item:
+    """Return an example, or the next one after it that can be read.
+
+    Args:
+        source: Where it is.
+        index: Its number.
+        skipped: Takes the errors of those that cannot be read.
+
+    Raises:
+        CorruptSampleError: 16 in a row cannot be read.
+    """
     for step in range(_TRIES):
         try:
             return source[(index + step) % len(source)]

@@ -14,7 +14,7 @@ from .config import LotusConfig
 from .denoiser import Denoiser
 from .diffusion import Diffusion
 from .export import write_checkpoint
-from .feed import Feed
+from .feed import Feed, readable
 from .latents import LatentBatch, LatentExample, encode_pictures, known_cells, stacked
 from .networks import StartingParts
 from .objective import Losses, MicroStep
@@ -85,7 +85,9 @@ class LotusObjective:
     def pictures(self) -> Tensor:
         """Return pictures, their annotations, and what the denoiser makes of them, below each other."""
         dataset = self._sources.datasets[0]
-        batch = self._collate([dataset[index] for index in range(min(_SHOWN, len(dataset)))], 0, 0)
+        batch = self._collate(
+            [readable(dataset, index, []) for index in range(min(_SHOWN, len(dataset)))], 0, 0
+        )
         latents = self._on_device(batch, MicroStep(0, 0))
         noise = torch.randn(latents.images.shape, generator=draws(self._config.seed, 0, _NOISE_DRAWS))
         found = self.predict(latents.images, noise.to(latents.images))

@@ -17,7 +17,7 @@ from .annotation import annotation, flipped
 from .appearance import vary_appearance
 from .config import VaeConfig
 from .export import write_network
-from .feed import Feed
+from .feed import Feed, readable
 from .networks import load_vae
 from .objective import Losses, MicroStep
 from .order import Order, draws
@@ -126,7 +126,7 @@ class VaeObjective:
     def pictures(self) -> Tensor:
         """Return pictures, normals and depth maps above what the VAE makes of them."""
         dataset = self._sources.datasets[0]
-        samples = [dataset[index] for index in range(min(4, len(dataset)))]
+        samples = [readable(dataset, index, []) for index in range(min(4, len(dataset)))]
         kinds = ("picture", "normal", "depth")
         truth = torch.stack([_picture(sample, kind, self._config) for sample in samples for kind in kinds])
         device = next(self.module.parameters()).device
