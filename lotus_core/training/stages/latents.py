@@ -18,7 +18,7 @@ from ..annotation import annotation, flipped, known
 from ..appearance import vary_appearance
 from ..clock import Deadline
 from ..config import LatentsConfig
-from ..feed import Indexed
+from ..feed import Indexed, readable
 from ..latents import encode_pictures, known_cells, write_latents
 from ..networks import load_vae
 from ..order import draws
@@ -56,7 +56,7 @@ def plan_latents(config: LatentsConfig, datasets: Sequence[Indexed[Sample]]) -> 
     shards: list[LatentShard] = []
     for view in range(config.views):
         for number, dataset in enumerate(datasets):
-            height, width = dataset[0].depth.shape
+            height, width = readable(dataset, 0, []).depth.shape
             for start in range(0, len(dataset), config.per_shard):
                 stop = min(start + config.per_shard, len(dataset))
                 name = f"latents-{height}x{width}-{number:02d}-{view}-{start:06d}-{stop:06d}.safetensors"
