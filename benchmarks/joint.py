@@ -39,7 +39,9 @@ def main(argv: list[str]) -> int:
             {
                 "depth": lambda images=images, run=run: lc.predict_depth(depth, images, run),
                 "normals": lambda images=images, run=run: lc.predict_normals(normal, images, run),
-                "joint": lambda images=images, run=run: lc.predict_joint(depth, normal, images, run),
+                "joint": lambda images=images, run=run: lc.predict_joint(
+                    depth, normal, images, run, resolve=False
+                ),
             },
             options.repeats,
         )

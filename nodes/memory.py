@@ -96,6 +96,11 @@ class ComfyPlacement:
         """Device on which both parts compute."""
         return self._device
 
+    @property
+    def concurrent(self) -> bool:
+        """False: ComfyUI's memory manager serves one thread, and its number of threads is not ours to divide."""
+        return False
+
     def dtype(self, part: Part) -> torch.dtype:
         """Floating-point type in which a part computes."""
         return self._dtypes[part]

@@ -62,6 +62,11 @@ def map_chunks(
         logger.warning("Lotus: out of memory with %d pictures at once: trying %d", count, limit)
 
 
+def computes_together(models: Sequence[LotusModel]) -> bool:
+    """Say whether several models compute at the same time: where there are several, and all placements allow it."""
+    return len(models) > 1 and all(model.placement.concurrent for model in models)
+
+
 def one_too_many(models: Sequence[LotusModel], size: WorkingSize, error: BaseException) -> MemoryLimitError:
     """Return the error for one picture that does not fit, with the resolution and the precision that would.
 
@@ -97,11 +102,11 @@ def one_too_many(models: Sequence[LotusModel], size: WorkingSize, error: BaseExc
 
 def _fitting(models: Sequence[LotusModel], size: WorkingSize, limit: int) -> int:
     counts = []
+    together = len(models) if computes_together(models) else 1
     for model in models:
         itemsizes = (model.placement.dtype("unet").itemsize, model.placement.dtype("vae").itemsize)
-        counts.append(
-            fitting_batch(model.widths, *size.latent, itemsizes, model.placement.free_memory(), limit)
-        )
+        room = model.placement.free_memory() // together
+        counts.append(fitting_batch(model.widths, *size.latent, itemsizes, room, limit))
     return min(counts)
 
 

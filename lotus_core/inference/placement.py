@@ -27,6 +27,11 @@ class Placement(Protocol):
         """Device on which both parts compute."""
         ...
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether several threads may compute at the same time, and gain by it."""
+        ...
+
     def dtype(self, part: Part) -> torch.dtype:
         """Floating-point type in which a part computes."""
         ...
@@ -78,6 +83,11 @@ class TorchPlacement:
         """Device on which both parts compute."""
         return self._device
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether several threads may compute at the same time, and gain by it: on the CPU."""
+        return self._device.type == "cpu"
+
     def dtype(self, part: Part) -> torch.dtype:
         """Floating-point type in which a part computes."""
         return self._dtypes[part]
@@ -86,14 +96,16 @@ class TorchPlacement:
     def active(self, part: Part, memory_required: int, dtype: torch.dtype) -> Iterator[None]:
         """Cast the part for the time being if another type than its own is asked for; it is in place already.
 
-        One thread computes with a part at a time: another model may share it.
+        Models may share a part: threads that want its own type compute together, one that casts it computes alone.
         """
         usual = self._dtypes[part]
         module = self._modules[part]
-        with _lock_of(module):
-            if dtype == usual:
+        users = _users.setdefault(module, _Users())
+        if dtype == usual:
+            with users.computing():
                 yield
-                return
+            return
+        with users.casting():
             module.to(dtype)
             try:
                 yield
@@ -118,11 +130,40 @@ class TorchPlacement:
         """Do nothing: a script is stopped by KeyboardInterrupt."""
 
 
-_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+class _Users:
+    """Threads that compute with a module now. One that casts it waits for the others, and they for it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._computing = 0
+        self._cast = False
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._cast)
+            self._computing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._computing -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def casting(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._cast and self._computing == 0)
+            self._cast = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._cast = False
+                self._changed.notify_all()
 
 
-def _lock_of(module: nn.Module) -> threading.RLock:
-    return _locks.setdefault(module, threading.RLock())
+_users: weakref.WeakKeyDictionary[nn.Module, _Users] = weakref.WeakKeyDictionary()
 
 
 def available_ram() -> int:

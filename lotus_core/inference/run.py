@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -11,11 +12,12 @@ from torch.nn import functional as F
 
 from ..conventions import NormalConvention, Task
 from ..errors import OptionError
-from .chunks import map_chunks
+from .chunks import computes_together, map_chunks
 from .ensemble import merge_depths, merge_normals
 from .image import check_images, resize_map, working_size
 from .model import LotusModel, initial_noise
 from .options import InferenceOptions
+from .side_by_side import side_by_side
 from .stages import Stages
 
 Merged = tuple[Tensor, "Tensor | None"]
@@ -95,26 +97,44 @@ class Run:
         )
 
     def _chunk(self, stages: Sequence[Stages], images: Tensor) -> list[Tensor]:
-        first = self.models[0]
-        latents = stages[0].encode(images, self.size)
-        results: list[Tensor] = []
+        latents: dict[str, Tensor] = {}  # by what encodes
+        painted: list[list[Tensor]] = [[] for _ in stages]
         done = self._finished
-        for stage in stages:
-            digests = stage.model.vae_digests
-            own = latents if digests.encoder == first.vae_digests.encoder else stage.encode(images, self.size)
-            decoder = stages[0] if digests.decoder == first.vae_digests.decoder else stage
-            members: list[Tensor] = []
-            for k in range(self.options.ensemble_size):
-                noise = (
-                    initial_noise(own.shape, self.options.seed + k) if stage.model.info.mode == "g" else None
-                )
-                members.append(decoder.decode(stage.denoise(own, noise, self.task), self.size).cpu())
+        for together in self._rounds():
+            for i, _ in together:
+                encoder = self.models[i].vae_digests.encoder
+                if encoder not in latents:
+                    latents[encoder] = stages[i].encode(images, self.size)
+            jobs = [
+                partial(self._paint, stages, i, k, latents[self.models[i].vae_digests.encoder])
+                for i, k in together
+            ]
+            maps = side_by_side(jobs, self.models[0].placement.device)
+            for (i, _), newest in zip(together, maps, strict=True):
+                painted[i].append(newest)
                 done += len(images)
                 if self._progress is not None:
-                    self._progress(done, self._total, members[-1][-1])
-            results.append(torch.stack(members))
+                    self._progress(done, self._total, newest[-1])
         self._finished = done  # only now: a chunk that ran out of memory is counted again from its start
-        return results
+        return [torch.stack(members) for members in painted]
+
+    def _rounds(self) -> list[list[tuple[int, int]]]:
+        """Return pairs (model, member of the ensemble) that are painted at the same time, round by round.
+
+        One after the other all members of a model follow each other: a host may have to load each model.
+        """
+        members = range(self.options.ensemble_size)
+        if computes_together(self.models):
+            return [[(i, k) for i in range(len(self.models))] for k in members]
+        return [[(i, k)] for i in range(len(self.models)) for k in members]
+
+    def _paint(self, stages: Sequence[Stages], i: int, k: int, latents: Tensor) -> Tensor:
+        """Return what model `i` paints from the noise of member `k`, on the CPU."""
+        model = self.models[i]
+        noise = initial_noise(latents.shape, self.options.seed + k) if model.info.mode == "g" else None
+        same_decoder = model.vae_digests.decoder == self.models[0].vae_digests.decoder
+        x0 = stages[i].denoise(latents, noise, self.task)
+        return stages[0 if same_decoder else i].decode(x0, self.size).cpu()
 
     def merge_depths(self, maps: Tensor) -> Merged:
         """Return the depth of painted maps (N, B, 3, h, w): the mean channel at the input's size, merged."""

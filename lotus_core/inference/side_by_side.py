@@ -19,12 +19,16 @@ T = TypeVar("T")
 _alone = threading.Lock()
 """Held while the number of torch's threads is divided: it belongs to the whole process."""
 
+_inside: contextvars.ContextVar[bool] = contextvars.ContextVar("inside", default=False)
+"""Whether this is such a job."""
+
 
 def side_by_side(jobs: Sequence[Callable[[], T]], device: torch.device) -> list[T]:
     """Return the results of independent jobs, in their order.
 
-    On the CPU they run at the same time, each in a thread with its share of torch's threads; on other devices,
-    with fewer threads than jobs, or while another call does so, one after the other.
+    On the CPU they run at the same time, each in a thread with its share of torch's threads; on other devices, with
+    fewer threads than jobs, or inside such a job, one after the other. Another call waits: results would differ in
+    their last bits if they depended on who came first.
 
     Args:
         jobs: Called once each, from any thread; context variables are those of the caller.
@@ -33,14 +37,20 @@ def side_by_side(jobs: Sequence[Callable[[], T]], device: torch.device) -> list[
     Raises:
         BaseException: What the first job that failed raised, once all have ended.
     """
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or not 1 < len(jobs) <= threads or not _alone.acquire(blocking=False):
+    if device.type != "cpu" or len(jobs) < 2 or _inside.get():
         return [job() for job in jobs]
+    with _alone:
+        threads = torch.get_num_threads()
+        return _share_out(jobs, threads) if len(jobs) <= threads else [job() for job in jobs]
+
+
+def _share_out(jobs: Sequence[Callable[[], T]], threads: int) -> list[T]:
+    inside = contextvars.copy_context()
+    inside.run(_inside.set, True)
     try:
         torch.set_num_threads(threads // len(jobs))  # what threads that start now will use
         with ThreadPoolExecutor(len(jobs), thread_name_prefix="lotus") as pool:
-            running = [pool.submit(contextvars.copy_context().run, job) for job in jobs]
+            running = [pool.submit(inside.copy().run, job) for job in jobs]
         return [job.result() for job in running]
     finally:
         torch.set_num_threads(threads)
-        _alone.release()

@@ -64,8 +64,9 @@ class Passing(nn.Module):
 class FakePlacement:
     """The CPU, with a settable amount of free memory, that records what it was asked for."""
 
-    def __init__(self, dtype=torch.float32, free=2**34):
+    def __init__(self, dtype=torch.float32, free=2**34, concurrent=False):
         self.device = torch.device("cpu")
+        self.concurrent = concurrent
         self._dtype = dtype
         self.free = free
         self.asked = []

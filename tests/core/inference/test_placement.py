@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -41,3 +43,49 @@ def test_free_memory_is_what_the_machine_has():
 def test_plain_torch_moves_nothing_away_for_activations():
     placement, *_ = placed()
     assert placement.obtainable_memory() == pytest.approx(placement.free_memory(), rel=0.2)
+
+
+def test_threads_that_want_a_parts_own_type_compute_together():
+    placement, *_ = placed()
+    meeting = threading.Barrier(2, timeout=30)
+
+    def compute():
+        with placement.active("vae", 0, torch.float32):
+            meeting.wait()
+
+    threads = [threading.Thread(target=compute) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not meeting.broken
+
+
+def test_a_part_that_another_model_shares_is_not_cast_while_somebody_computes_with_it():
+    placement, unet, vae = placed()
+    other = TorchPlacement(unet, vae, torch.device("cpu"), torch.float16, torch.float32)
+    seen = []
+    started = threading.Event()
+
+    def cast():
+        started.set()
+        with other.active("unet", 0, torch.float32):
+            seen.append("cast")
+
+    with placement.active("unet", 0, torch.float16):
+        thread = threading.Thread(target=cast)
+        thread.start()
+        assert started.wait(30)
+        thread.join(0.2)
+        assert unet.weight.dtype == torch.float16
+        seen.append("computed")
+    thread.join(30)
+    assert seen == ["computed", "cast"]
+    assert unet.weight.dtype == torch.float16
+
+
+def test_several_threads_gain_on_the_cpu_alone():
+    placement, unet, vae = placed()
+    assert placement.concurrent
+    elsewhere = TorchPlacement(unet, vae, torch.device("meta"), torch.float16, torch.float32)
+    assert not elsewhere.concurrent

@@ -94,3 +94,20 @@ def test_matrix_products_side_by_side_are_right():
 
 def test_no_jobs_have_no_results():
     assert side_by_side([], CPU) == []
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_a_second_caller_waits_for_its_share():
+    shares = []
+
+    def call():
+        shares.append(side_by_side([torch.get_num_threads] * 2, CPU))
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    torch.set_num_threads(4)
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(30)
+    assert shares == [[2, 2]] * 3
+    assert torch.get_num_threads() == 4
