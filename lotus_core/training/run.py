@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..errors import OptionError
@@ -31,7 +32,9 @@ def train(
         OptionError: The folder holds a run, and `resume` is not given.
         LotusError: See the stages.
     """
-    if not resume and folder.is_dir() and any(folder.iterdir()):
+    # of several processes the first one looks: the others may come when it has already begun to write
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first and not resume and folder.is_dir() and any(folder.iterdir()):
         raise OptionError("--output", str(folder), "a new or empty folder, unless --resume is given")
     folder.mkdir(parents=True, exist_ok=True)
     deadline = Deadline.after_minutes(minutes)

@@ -106,7 +106,9 @@ class VaeConfig(Settings):
         latent_noise: Standard deviation of the noise that the decoder has to bear, relative to the latents'.
         angle_weight: Of one minus the cosine between true and decoded normals.
         edge_weight: Of the error of the differences between neighbouring pixels.
+        depth_map: How depth becomes a map.
         data: Where pictures come from.
+        optimizer: See `Optimizer`; schedule, accelerator and run likewise.
     """
 
     stage: Literal["vae"]
@@ -242,7 +244,11 @@ class LotusConfig(Settings):
         depth_map: How depth becomes a map.
         posterior: What stands for a picture's latents: a draw from the VAE's posterior (as published) or its mode.
         mirror: Mirror half of the pictures (latents are mirrored when they are written).
+        start: Networks before training.
+        noise: Prediction and number of times.
+        switcher: The detail preserver.
         data: Where examples come from.
+        optimizer: See `Optimizer`; schedule, accelerator and run likewise.
     """
 
     stage: Literal["lotus"]

@@ -97,7 +97,6 @@ def test_two_processes_train_like_one(config, tmp_path):
         launch(
             path,
             tmp_path / "two",
-            "--resume",
             RANK=str(rank),
             LOCAL_RANK=str(rank),
             WORLD_SIZE="2",
