@@ -85,8 +85,13 @@ class TorchPlacement:
 
     @property
     def concurrent(self) -> bool:
-        """Whether several threads may compute at the same time, and gain by it: on the CPU."""
-        return self._device.type == "cpu"
+        """Whether several threads may compute at the same time, and gain by it: on the CPU in fp32.
+
+        In bf16 two threads with a network each were slower than both in turn: the matrix units are shared.
+        """
+        import torch
+
+        return self._device.type == "cpu" and set(self._dtypes.values()) == {torch.float32}
 
     def dtype(self, part: Part) -> torch.dtype:
         """Floating-point type in which a part computes."""

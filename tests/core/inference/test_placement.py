@@ -84,8 +84,10 @@ def test_a_part_that_another_model_shares_is_not_cast_while_somebody_computes_wi
     assert unet.weight.dtype == torch.float16
 
 
-def test_several_threads_gain_on_the_cpu_alone():
-    placement, unet, vae = placed()
-    assert placement.concurrent
-    elsewhere = TorchPlacement(unet, vae, torch.device("meta"), torch.float16, torch.float32)
-    assert not elsewhere.concurrent
+@pytest.mark.parametrize(
+    ("device", "dtype", "gain"),
+    [("cpu", torch.float32, True), ("cpu", torch.bfloat16, False), ("meta", torch.float32, False)],
+)
+def test_several_threads_gain_on_the_cpu_in_fp32_alone(device, dtype, gain):
+    placement = TorchPlacement(nn.Linear(2, 2), nn.Linear(3, 3), torch.device(device), dtype, torch.float32)
+    assert placement.concurrent is gain
