@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from lotus_core.errors import CorruptFileError, CorruptSampleError, NonFiniteError, NoSpaceError, OptionError
+from lotus_core.errors import (
+    CorruptFileError,
+    CorruptSampleError,
+    MissingExtraError,
+    NonFiniteError,
+    NoSpaceError,
+    OptionError,
+)
 from lotus_core.training import state as state_module
 from lotus_core.training.average import WeightAverage
 from lotus_core.training.clock import Deadline
@@ -298,3 +306,55 @@ def test_without_decay_there_is_no_average():
     average.update(1)
     with average.applied():
         assert average.tensors == {}
+
+
+def test_without_accelerate_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "lotus-geometry\[train\]"'):
+        make_accelerator(Accelerator())
+
+
+def test_without_the_extra_the_command_names_it(monkeypatch, capsys, tmp_path):
+    from lotus_core.cli.main import main
+
+    for name in [name for name in sys.modules if name.startswith("lotus_core.training.config")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    assert main(["train", "config.yaml", "-o", str(tmp_path)]) == 2
+    assert 'pip install "lotus-geometry[train]"' in capsys.readouterr().err
+
+
+def test_a_state_is_written_by_the_clock_too(tmp_path, monkeypatch):
+    """A run whose steps are slow loses minutes to a kill, not hours."""
+    from lotus_core.training import loop as loop_module
+
+    class Clock:
+        now = 0.0
+
+        @classmethod
+        def time(cls):
+            cls.now += 20.0  # every look at the clock is 20 seconds later
+            return cls.now
+
+    monkeypatch.setattr(loop_module, "time", Clock)
+    make_loop(tmp_path, steps=12, run={"save_every": 1000, "save_minutes": 1, "keep": 20}).run(Deadline())
+    steps = [int(path.name[5:]) for path in list_states(tmp_path / "states")]
+    assert len(steps) >= 4
+    assert steps[-1] == 12
+
+
+def test_seconds_add_up_over_resumed_parts(tmp_path):
+    make_loop(tmp_path, steps=2).run(Deadline())
+    first = load_state(list_states(tmp_path / "states")[-1]).facts["seconds"]
+    second = make_loop(tmp_path, steps=4)
+    second.resume()
+    second.run(Deadline())
+    assert load_state(list_states(tmp_path / "states")[-1]).facts["seconds"] > first > 0
+
+
+def test_the_log_gives_means_over_its_interval(tmp_path):
+    make_loop(tmp_path / "each", steps=4, run={"log_every": 1}).run(Deadline())
+    make_loop(tmp_path / "pairs", steps=4, run={"log_every": 2}).run(Deadline())
+    each = [float(row["loss"]) for row in rows(tmp_path / "each")]
+    pairs = [float(row["loss"]) for row in rows(tmp_path / "pairs")]
+    assert pairs == pytest.approx([(each[0] + each[1]) / 2, (each[2] + each[3]) / 2], rel=1e-4)
