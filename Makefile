@@ -35,8 +35,10 @@ demo: $(VENV)/.demo
 	$(BIN)/lotus joint $(PHOTOS) -o $(OUT)/joint --depth-model lotus-tiny-depth-d --normal-model lotus-tiny-normal-d
 	@echo "Pictures and data are in $(OUT)/"
 
+# Two processes of one thread each: most tests are one thread of Python, or wait for a ComfyUI.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

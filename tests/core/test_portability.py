@@ -52,7 +52,7 @@ ALLOWED = {
     "lotus_core/inference/folding/minimal_filtering.py::winograd_after_upsampling": ({"float64"}, "likewise"),
     "lotus_core/inference/folding/normalisation.py::group_affine": ({"double"}, "on the CPU alone"),
     "lotus_core/inference/folding/normalisation.py::_channel_moments": ({"float64"}, "likewise"),
-    "lotus_core/inference/side_by_side.py::side_by_side": ({"set_num_threads"}, "on the CPU; put back"),
+    "lotus_core/inference/side_by_side.py::_share_out": ({"set_num_threads"}, "on the CPU; put back"),
     "lotus_core/geometry/calibrate.py::calibrate": ({"double"}, "asks has_float64 first"),
     "lotus_core/geometry/evidence.py::double": ({"double"}, "called where has_float64 says so"),
     "lotus_core/geometry/anchors.py::anchors_from_points": (

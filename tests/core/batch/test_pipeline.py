@@ -1,5 +1,6 @@
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -147,15 +148,29 @@ def test_a_shard_whose_end_was_not_noted_is_noted_when_it_is_met_again(tmp_path,
 
 
 def test_a_full_disk_stops_it_with_the_earlier_chunks_whole(store, photos, file_size_limit):
-    units = plan_units(str(photos(8)[0].parent), 4)
-    pipeline = Pipeline(job(), store, estimator())
-    running = pipeline.run(units)
-    assert next(running).name == "00000000-0000"
-    with file_size_limit(500), pytest.raises(NoSpaceError):
-        list(running)
-    assert "00000000-0000" in Progress.of(store).chunks
-    assert [c.name for c in Pipeline(job(), store, estimator()).run(units)] in ([], ["00000001-0000"])
-    assert [row["error"] for row in rows(store)] == [None] * 8
+    units = plan_units(str(photos(16)[0].parent), 4)
+    model, limit, seen = passing_model("d", "depth"), ExitStack(), []
+    encode = model.vae.encode
+
+    def filling(rgb):
+        """The disk is full before the last picture is painted, and after the first chunk is committed."""
+        seen.extend(rgb)
+        if len(seen) == 16:
+            deadline = time.monotonic() + 30
+            while "00000000-0000" not in Progress.of(store).chunks:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            limit.enter_context(file_size_limit(500))
+        return encode(rgb)
+
+    model.vae.encode = filling
+    with limit, pytest.raises(NoSpaceError):
+        list(Pipeline(job(), store, Estimator(job(), model)).run(units))
+    done = Progress.of(store).chunks
+    assert "00000003-0000" not in done
+    again = [chunk.name for chunk in Pipeline(job(), store, estimator()).run(units)]
+    assert {*done, *again} == {f"{k:08}-0000" for k in range(4)}
+    assert [row["error"] for row in rows(store)] == [None] * 16
 
 
 def test_no_thread_is_left_behind(store, photos):

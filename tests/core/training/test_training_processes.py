@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 
-from lotus_core.cli.main import main
 from lotus_core.training.state import list_states, load_state
 from tests.core.training.small import lotus_settings
 
@@ -41,6 +40,11 @@ def config(tmp_path, latents, vae):
         return path
 
     return write
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, output
 
 
 def last_state(folder):
@@ -73,8 +77,8 @@ def test_a_run_that_is_killed_goes_on_as_if_nothing_had_happened(config, tmp_pat
     process.stdout.close()
     total = last_state(killed).step + 3
     short = config("short", **settings, schedule={"steps": total})
-    assert main(["train", str(short), "-o", str(killed), "--resume"]) == 0
-    assert main(["train", str(short), "-o", str(tmp_path / "whole")]) == 0
+    finish(launch(short, killed, "--resume"))
+    finish(launch(short, tmp_path / "whole"))
     assert_equal(last_state(killed), last_state(tmp_path / "whole"), 0)
     assert not list((killed / "states").glob(".partial-*"))
 
@@ -107,9 +111,8 @@ def test_two_processes_train_like_one(config, tmp_path):
         for rank in range(2)
     ]
     for process in processes:
-        output, _ = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, output
-    assert main(["train", str(path), "-o", str(tmp_path / "one")]) == 0
+        finish(process)
+    finish(launch(path, tmp_path / "one"))
     one, two = last_state(tmp_path / "one"), last_state(tmp_path / "two")
     assert (one.facts["processes"], two.facts["processes"]) == (1, 2)
     assert_equal(one, two, 1e-5)
