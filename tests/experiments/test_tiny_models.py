@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import tiny_models
 from benchmarks.tiny_models import Bar
@@ -18,6 +19,13 @@ DATA = Path(__file__).parents[2] / "lotus_core" / "data" / "lotus-tiny"
 )
 def test_a_bar_is_met_on_its_own_side_and_exactly(value, at_least, met):
     assert Bar("figure", value, 84.0 if at_least else 0.13, at_least).is_met is met
+
+
+@pytest.fixture(autouse=True)
+def gradients_as_before():
+    """A benchmark switches gradients off for its process: not for the tests after this one."""
+    with torch.enable_grad():
+        yield
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ class Soak:
 
     @property
     def warm(self) -> int:
-        """Resident bytes once every kind of graph and five more have run."""
-        return self.resident[len(KINDS) + 4]
+        """Most resident bytes of the first third: every model, graph and file format was met once by then."""
+        return max(self.resident[: len(self.resident) // 3])
 
     def figures(self) -> str:
         """One line: prompts by how they ended, resident memory, files."""
