@@ -52,7 +52,7 @@ def frames_of(models: Sequence[LotusModel], count: int, side: int, batch_size: i
         if len(models) == 1:
             predict_depth(models[0], pictures, options, progress=note)
         else:  # as the nodes do: cameras and surfaces are resolved picture by picture, where they are asked for
-            predict_joint(models[0], models[1], pictures, options, progress=note, resolve=False)
+            predict_joint(models[0], models[1], pictures, options, progress=note)
     return found
 
 

@@ -119,19 +119,11 @@ def predict_joint(
         InputError: Pictures, options, a field of view or an anchor that cannot be used.
         NonFiniteError: NaN also in fp32.
     """
-    if not _is_clip(options, clip):
-        return still.predict_joint(
-            depth_model,
-            normal_model,
-            _batch(images),
-            options,
-            progress=progress,
-            resolve=resolve,
-            fov_x_deg=fov_x_deg,
-            refine=refine,
-            anchor=anchor,
-        )
-    joint = moving.predict_joint_clip(depth_model, normal_model, images, options, clip, progress=progress)
+    both = (depth_model, normal_model)
+    if _is_clip(options, clip):
+        joint = moving.predict_joint_clip(*both, images, options, clip, progress=progress)
+    else:
+        joint = still.predict_joint(*both, _batch(images), options, progress=progress)
     if not resolve:
         return JointResult(joint.depth, joint.normals)
     geometry = resolve_geometry(joint.depth, joint.normals, fov_x_deg=fov_x_deg, refine=refine, anchor=anchor)

@@ -164,7 +164,7 @@ def _estimator(
         return Estimate([products.normal_product(predict.predict_normals(models[0], pixels, options), style)])
 
     def joint(pixels: Tensor) -> Estimate:
-        both = predict.predict_joint(models[0], models[1], pixels, options, resolve=False)
+        both = predict.predict_joint(models[0], models[1], pixels, options)
         maps = [products.depth_product(both.depth, style), products.normal_product(both.normals, style)]
         return Estimate(maps, both)
 

@@ -168,7 +168,7 @@ def _predict(job: _Job, tell: Callable[[float], None]) -> _Views:
     views = _Views([], [], [], [])
     for done, (posed, file) in enumerate(zip(job.cameras.images, job.files, strict=True)):
         image, camera, mask = load_view(posed, file, job.max_side)
-        both = predict_joint(job.models[0], job.models[1], image[None], job.inference, resolve=False)
+        both = predict_joint(job.models[0], job.models[1], image[None], job.inference)
         views.predictions.append(both)
         views.cameras.append(camera)
         views.images.append(image)

@@ -6,9 +6,7 @@ from torch import Tensor
 
 from ..conventions import DepthKind
 from ..errors import OptionError
-from ..geometry.align import Anchor
-from ..geometry.joint import JointResult, resolve_geometry
-from ..types import DepthPrediction, NormalPrediction, Reconstruction
+from ..types import DepthPrediction, JointPrediction, NormalPrediction, Reconstruction
 from .image import resize_map
 from .model import LotusModel
 from .options import InferenceOptions
@@ -78,14 +76,8 @@ def predict_joint(
     options: InferenceOptions | None = None,
     *,
     progress: Progress | None = None,
-    resolve: bool = True,
-    fov_x_deg: float | None = None,
-    refine: bool = True,
-    anchor: Anchor | None = None,
-) -> JointResult:
-    """Return depth and normals of every picture, and the cameras and surfaces on which they agree.
-
-    Models with the same VAE share one encoding.
+) -> JointPrediction:
+    """Return depth and normals of every picture. Models with the same VAE share one encoding.
 
     Args:
         depth_model: A depth or disparity model.
@@ -93,14 +85,10 @@ def predict_joint(
         images: (B, H, W, 3) float RGB in [0, 1]; grey and RGBA too. Any size from 16x16 up.
         options: How to run both.
         progress: Called after every map, two for each picture.
-        resolve: Whether to find cameras and surfaces too.
-        fov_x_deg: Known horizontal field of view in degrees, or None to estimate it.
-        refine: Whether the normals refine the resolved depth.
-        anchor: What fixes the scale, or None to leave it open.
 
     Raises:
         ModelTaskError: Models given the wrong way round.
-        InputError: Pictures, options, a field of view or an anchor that cannot be used.
+        InputError: Pictures or options that cannot be used.
         NonFiniteError: NaN also in fp32.
     """
     kind = depth_model.depth_kind()
@@ -111,11 +99,7 @@ def predict_joint(
         depths.add(run.merge_depths(depth_maps))
         normals.add(run.merge_normals(normal_maps))
     depth = DepthPrediction(*_with_kind(depths.result(), kind), depth_model.info)
-    normal = NormalPrediction(*normals.result(), normal_model.info)
-    if not resolve:
-        return JointResult(depth, normal)
-    geometry = resolve_geometry(depth, normal, fov_x_deg=fov_x_deg, refine=refine, anchor=anchor)
-    return JointResult(depth, normal, geometry)
+    return JointPrediction(depth, NormalPrediction(*normals.result(), normal_model.info))
 
 
 def reconstruct(

@@ -86,8 +86,7 @@ def write_colmap(folder: Path, seen, count: int = 60) -> Path:
 def fuse(lotus, known_models, photos, seen, monkeypatch):
     """Return a function that runs `lotus fuse` with models that see every picture as it is."""
 
-    def exact(depth_model, normal_model, images, options=None, *, resolve=True, **_):
-        assert not resolve
+    def exact(depth_model, normal_model, images, options=None):
         small = [
             torch.nn.functional.interpolate(v.picture.movedim(-1, 0)[None], images.shape[1:3]) for v in seen
         ]

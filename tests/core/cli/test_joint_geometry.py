@@ -161,7 +161,7 @@ def test_without_geometry_nothing_is_resolved(joint, room_seen, monkeypatch):
     ran = joint()
     assert ran.code == 0
     assert "geometry" not in ran.document["items"][0]
-    assert room_seen == [{"resolve": False}]
+    assert room_seen == [{}]
 
 
 def test_maps_are_kept_where_the_geometry_fails(lotus, known_models, grey_photo, tmp_path):

@@ -46,7 +46,7 @@ def test_two_models_compute_at_the_same_time_where_their_placements_allow_it():
     for model in (depth, normal):
         compute = model.unet.forward
         model.unet.forward = lambda *a, compute=compute, **k: (meeting.wait(), compute(*a, **k))[1]
-    predict_joint(depth, normal, IMAGES, OPTIONS, resolve=False)  # a barrier that nobody joins would break
+    predict_joint(depth, normal, IMAGES, OPTIONS)  # a barrier that nobody joins would break
     assert not meeting.broken
 
 
@@ -55,7 +55,7 @@ def test_they_follow_each_other_in_the_callers_thread_where_one_does_not():
     threads: list[tuple[str, int]] = []
     record_threads(depth, threads, "depth")
     record_threads(normal, threads, "normal")
-    predict_joint(depth, normal, IMAGES[:1], OPTIONS, resolve=False)
+    predict_joint(depth, normal, IMAGES[:1], OPTIONS)
     here = threading.get_ident()
     assert threads == [("depth", here), ("normal", here)]
 
@@ -69,7 +69,7 @@ def test_a_host_that_loads_models_in_turn_loads_each_once_for_its_ensemble(concu
     record_threads(depth, threads, "d")
     record_threads(normal, threads, "n")
     options = InferenceOptions(resolution=0, ensemble_size=2)
-    predict_joint(depth, normal, IMAGES[:1], options, resolve=False)
+    predict_joint(depth, normal, IMAGES[:1], options)
     names = [name for name, _ in threads]
     if concurrent:  # the two of a round in either order
         names = [name for k in (0, 2) for name in sorted(names[k : k + 2])]
@@ -79,7 +79,7 @@ def test_a_host_that_loads_models_in_turn_loads_each_once_for_its_ensemble(concu
 @pytest.mark.parametrize("mode", ["d", "g"])
 def test_both_maps_are_those_of_each_model_alone(mode):
     depth, normal = models(True, mode)
-    both = predict_joint(depth, normal, IMAGES, OPTIONS, resolve=False)
+    both = predict_joint(depth, normal, IMAGES, OPTIONS)
     assert torch.equal(both.depth.values, predict_depth(depth, IMAGES, OPTIONS).values)
     assert torch.equal(both.normals.vectors, predict_normals(normal, IMAGES, OPTIONS).vectors)
 
@@ -90,7 +90,6 @@ def test_progress_is_told_in_the_callers_thread_and_counts_every_map():
         *models(True),
         IMAGES,
         OPTIONS,
-        resolve=False,
         progress=lambda done, total, _: told.append((done, total, threading.get_ident())),
     )
     here = threading.get_ident()
@@ -105,7 +104,7 @@ def test_a_model_that_fails_beside_another_ends_the_run_with_its_error():
 
     normal.unet.forward = fails
     with pytest.raises(ValueError, match="stop"):
-        predict_joint(depth, normal, IMAGES, OPTIONS, resolve=False)
+        predict_joint(depth, normal, IMAGES, OPTIONS)
     assert torch.get_num_threads() == 2
 
 
@@ -115,7 +114,7 @@ def test_pictures_of_two_models_at_once_share_the_memory():
     for model in (depth, normal):
         model.placement.free = free
     alone = passing_model(placement=FakePlacement(free=free // 2))
-    predict_joint(depth, normal, IMAGES.repeat(8, 1, 1, 1), InferenceOptions(resolution=0), resolve=False)
+    predict_joint(depth, normal, IMAGES.repeat(8, 1, 1, 1), InferenceOptions(resolution=0))
     predict_depth(alone, IMAGES.repeat(8, 1, 1, 1), InferenceOptions(resolution=0))
     assert depth.unet.batches == alone.unet.batches
     assert len(depth.unet.batches) > 1
