@@ -13,6 +13,11 @@ from ..conventions import TIMESTEP
 from .config import Noise
 
 TRAIN_TIMESTEPS: Final = TIMESTEP + 1
+BETA_START: Final = 0.00085
+BETA_END: Final = 0.012
+BETA_SCHEDULE: Final = "scaled_linear"
+"""The noise schedule. Source: scheduler/scheduler_config.json of Stable Diffusion 2."""
+
 MAX_DDIM_STEPS: Final = 50
 """More trained times than this are inferred in this many. Source: Lotus (arXiv 2409.18124), figure 6."""
 
@@ -28,9 +33,9 @@ class Diffusion:
         self.settings = settings
         self._scheduler = DDPMScheduler(
             num_train_timesteps=TRAIN_TIMESTEPS,
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
+            beta_start=BETA_START,
+            beta_end=BETA_END,
+            beta_schedule=BETA_SCHEDULE,
         )
 
     @property

@@ -18,16 +18,17 @@ from ..io.atomic import write_bytes
 from ..loading.files import PROMPT_FILE, WEIGHTS_STEM
 from ..loading.output_kind import METADATA_KEY
 from ..loading.prompt import PROMPT_KEY
+from .diffusion import BETA_END, BETA_SCHEDULE, BETA_START, TRAIN_TIMESTEPS
 from .networks import StartingParts
 
 _PIPELINE: Final = {"g": "LotusGPipeline", "d": "LotusDPipeline"}
 _SCHEDULER: Final = {
     "_class_name": "DDPMScheduler",
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.00085,
+    "beta_end": BETA_END,
+    "beta_schedule": BETA_SCHEDULE,
+    "beta_start": BETA_START,
     "clip_sample": False,
-    "num_train_timesteps": 1000,
+    "num_train_timesteps": TRAIN_TIMESTEPS,
     "prediction_type": "sample",
     "set_alpha_to_one": False,
     "skip_prk_steps": True,

@@ -19,11 +19,12 @@ from ..errors import CorruptSampleError, StorageError
 from ..io.atomic import write_bytes
 from .annotation import Target
 from .posterior import posterior
+from .shards import shards_by_size
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-_NAME = re.compile(r"latents-(\d+)x(\d+)-.*\.safetensors")
+_NAME = re.compile(r"latents-(?P<height>\d+)x(?P<width>\d+)-.*\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,13 @@ def encode_pictures(vae: AutoencoderKL, pictures: Tensor, generator: torch.Gener
 
 
 def write_latents(path: Path, tensors: dict[str, Tensor], names: Sequence[str]) -> None:
-    """Write one shard: images, depths and normals (N, 4, h, w), known_depth and known_normal (N, h, w).
+    """Write one shard.
+
+    Args:
+        path: Of its file.
+        tensors: image, depth and normal, (N, 4, h, w) float scaled latents, kept as float16; known_depth and
+            known_normal, (N, h, w) bool, kept as uint8.
+        names: What messages call the N examples.
 
     Raises:
         StorageError: The disk refuses the file.
@@ -170,18 +177,14 @@ def open_latent_sets(folder: Path, target: Target) -> tuple[LatentSet, ...]:
     Raises:
         StorageError: The folder holds no latents, or a damaged file.
     """
-    by_size: dict[tuple[int, int], list[Path]] = {}
-    for file in sorted(folder.glob("latents-*.safetensors")):
-        match = _NAME.fullmatch(file.name)
-        if match is not None:
-            by_size.setdefault((int(match[1]), int(match[2])), []).append(file)
-    if not by_size:
+    groups = shards_by_size(folder, _NAME)
+    if not groups:
         raise StorageError(
             f"{folder} holds no latents",
             found="no file latents-*.safetensors",
             remedy="encode them first with a config whose stage is latents",
         )
-    return tuple(LatentSet(tuple(files), target) for _, files in sorted(by_size.items()))
+    return tuple(LatentSet(files, target) for files in groups)
 
 
 def latent_shape(batch: int, height: int, width: int) -> tuple[int, int, int, int]:

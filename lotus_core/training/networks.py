@@ -50,7 +50,7 @@ def starting_parts(start: Start, mode: Mode, seed: int) -> StartingParts:
     Raises:
         CheckpointError: A folder does not hold what is needed.
     """
-    with _seeded(seed):
+    with seeded(seed):
         unet = _random_unet(start) if start.checkpoint is None else _loaded_unet(Path(start.checkpoint))
     set_input_channels(unet, 2 * LATENT_CHANNELS if mode == "g" else LATENT_CHANNELS)
     folder = Path(start.checkpoint).expanduser() if start.checkpoint is not None else None
@@ -69,6 +69,14 @@ def load_vae(folder: Path) -> AutoencoderKL:
     """
     vae = _from_pretrained(AutoencoderKL, folder.expanduser())
     return vae.eval().requires_grad_(False)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global state, which layers draw their weights from, inside the block alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def set_input_channels(unet: UNet2DConditionModel, channels: int) -> None:
@@ -187,11 +195,3 @@ def _prompt(start: Start, width: int, seed: int) -> Tensor:
     if start.checkpoint is not None:
         return prompt_embedding(checkpoint_files(Path(start.checkpoint)), width)
     return torch.randn((1, _PROMPT_TOKENS, width), generator=torch.Generator().manual_seed(seed))
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global state, which layers draw their weights from, inside the block alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

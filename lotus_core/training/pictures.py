@@ -12,7 +12,7 @@ from .annotation import DepthMap, Target, annotation, flipped, known
 from .order import draws
 from .sample import Sample
 
-_MIRROR, _APPEARANCE, _KIND = 11, 12, 13
+_MIRROR = 11
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,7 +69,3 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Sample:
         """Return one example."""
         ...
-
-
-Sizes = Sequence[tuple[int, int]]
-"""(height, width) pairs in pixels, multiples of 8."""

@@ -17,8 +17,9 @@ from ..errors import CorruptFileError, CorruptSampleError, StorageError
 from ..io.atomic import write_bytes
 from .sample import Sample
 from .scenes import Frame, sample_frame
+from .shards import shards_by_size
 
-_NAME = re.compile(r"scenes-(\d+)-(\d+)x(\d+)\.safetensors")
+_NAME = re.compile(r"scenes-\d+-(?P<height>\d+)x(?P<width>\d+)\.safetensors")
 _NORMAL_STEPS = 127.0
 
 
@@ -173,18 +174,14 @@ def open_scene_sets(folder: Path) -> tuple[SceneSet, ...]:
     Raises:
         StorageError: The folder holds no shard.
     """
-    by_size: dict[tuple[int, int], list[Path]] = {}
-    for file in sorted(folder.glob("scenes-*.safetensors")):
-        match = _NAME.fullmatch(file.name)
-        if match is not None:
-            by_size.setdefault((int(match[2]), int(match[3])), []).append(file)
-    if not by_size:
+    groups = shards_by_size(folder, _NAME)
+    if not groups:
         raise StorageError(
             f"{folder} holds no rendered scenes",
             found="no file scenes-*.safetensors",
             remedy="render them first with a config whose stage is scenes",
         )
-    return tuple(SceneSet(tuple(files)) for _, files in sorted(by_size.items()))
+    return tuple(SceneSet(files) for files in groups)
 
 
 def _count(file: Path) -> int:

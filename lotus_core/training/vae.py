@@ -18,7 +18,8 @@ from .appearance import vary_appearance
 from .config import VaeConfig
 from .export import write_network
 from .feed import Feed, readable
-from .networks import load_vae
+from .latents import latent_shape
+from .networks import load_vae, seeded
 from .objective import Losses, MicroStep
 from .order import Order, draws
 from .posterior import Posterior, decoded, posterior
@@ -102,7 +103,7 @@ class VaeObjective:
         device = next(model.parameters()).device
         truth = batch.pictures.to(device)
         count, _, height, width = truth.shape
-        shape = (count * where.processes, LATENT_CHANNELS, height // 8, width // 8)
+        shape = latent_shape(count * where.processes, height, width)
         noise = torch.randn(shape, generator=draws(config.seed, where.index, _LATENT_DRAWS))
         noise = noise[where.rank * count : (where.rank + 1) * count].to(device)
         if config.accelerator.channels_last:
@@ -194,9 +195,7 @@ class VaeObjective:
 
 def _starting_vae(config: VaeConfig) -> AutoencoderKL:
     if config.start is None:
-        # every process starts from the same weights, and torch's global state is left alone
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):  # every process starts from the same weights
             return _random_vae(config)
     vae = load_vae(Path(config.start)).requires_grad_(True)
     if config.decoder_only:
