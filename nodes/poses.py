@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..lotus_core.geometry.distortion import Distortion
 from ..lotus_core.io.cameras import CameraSet, fit_to_image
 from ..lotus_core.io.colmap import FILES, find_model, read_colmap
 from ..lotus_core.io.transforms_json import read_transforms
+from ..lotus_core.io.views import transforms_file
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def camera_files(path: Path) -> list[Path]:
     Raises:
         GeometryError: There is neither a transforms.json nor a COLMAP model.
     """
-    file = path / "transforms.json" if path.is_dir() else path
-    if file.suffix.lower() == ".json" and file.is_file():
+    file = transforms_file(path)
+    if file is not None:
         return [file]
     folder, suffix = find_model(path)
     return [folder / f"{name}{suffix}" for name in FILES]
@@ -100,12 +101,14 @@ def poses_from_files(text: str, names: str, count: int, height: int, width: int)
         GeometryError: Malformed files, other numbers of cameras, or cameras of pictures of another shape.
     """
     path = input_path(text)
-    [file, *others] = camera_files(path)
-    found = read_colmap(path) if others else read_transforms(file, image_size=(height, width))
-    chosen = _choose(found, [line.strip() for line in names.splitlines() if line.strip()], count)
-    views = [fit_to_image(found.images[index], height, width) for index in chosen]
+    file = transforms_file(path)
+    found = read_colmap(path) if file is None else read_transforms(file, image_size=(height, width))
+    chosen = found.chosen(
+        _choose(found, [line.strip() for line in names.splitlines() if line.strip()], count)
+    )
+    views = [fit_to_image(view, height, width) for view in chosen.images]
     cameras = tuple(view.camera for view in views)
-    anchors = None if found.points is None else anchors_from_points(_seen_by(found, chosen), cameras)
+    anchors = None if chosen.points is None else anchors_from_points(chosen.points, cameras)
     lenses = tuple(view.distortion for view in views)
     return Poses(tuple(view.name for view in views), cameras, lenses, anchors)
 
@@ -152,14 +155,3 @@ def _index(known: Sequence[str], name: str) -> int:
         found=", ".join(known[:4]) + ("" if len(known) <= 4 else f" and {len(known) - 4} more"),
         remedy="write names as the camera file does",
     )
-
-
-def _seen_by(found: CameraSet, chosen: Sequence[int]) -> Any:
-    """The sparse points, with the observations of the chosen cameras, renumbered."""
-    points = found.points
-    if points is None or points.views is None or points.points is None:
-        return points
-    number = points.views.new_full((len(found.images),), -1)
-    number[list(chosen)] = points.views.new_tensor(range(len(chosen)))
-    seen = number[points.views] >= 0
-    return replace(points, views=number[points.views][seen], points=points.points[seen])

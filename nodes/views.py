@@ -11,10 +11,10 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..lotus_core.cli.fuse_inputs import find_image, read_cameras, spread_views
 from ..lotus_core.errors import GeometryError, ImageError, LotusError, OptionError
 from ..lotus_core.io.cameras import fit_to_image
 from ..lotus_core.io.images import read_image
+from ..lotus_core.io.views import find_image, read_cameras, spread_views
 from . import compat
 from .bridge import to_host
 from .poses import check_path, fingerprint, input_path

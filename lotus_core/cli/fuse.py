@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import LotusError, OptionError
+from ..io.views import find_image, load_view, read_cameras, spread_views
 from . import arguments
 from .exit_codes import BAD_USAGE, DONE, INTERRUPTED, SOME_FAILED
-from .fuse_inputs import find_image, load_view, read_cameras, spread_views
 from .report import print_json
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -58,6 +58,23 @@ class CameraSet:
 
     images: tuple[PosedImage, ...]
     points: SparsePoints | None
+
+    def chosen(self, indices: Sequence[int]) -> CameraSet:
+        """Return the views of these indices, in that order.
+
+        All points stay; of their observations those by the chosen views, which are renumbered: of views 0 to 8,
+        (8, 4) makes an observation by view 4 one by view 1, and drops one by view 5.
+
+        Args:
+            indices: Of `images`.
+        """
+        points = self.points
+        if points is not None and points.views is not None and points.points is not None:
+            number = points.views.new_full((len(self.images),), -1)
+            number[list(indices)] = points.views.new_tensor(range(len(indices)))
+            seen = number[points.views] >= 0
+            points = replace(points, views=number[points.views][seen], points=points.points[seen])
+        return CameraSet(tuple(self.images[index] for index in indices), points)
 
 
 @dataclass(frozen=True)

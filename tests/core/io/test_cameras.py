@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from lotus_core.errors import GeometryError
+from lotus_core.geometry.anchors import SparsePoints
 from lotus_core.geometry.camera import Camera, intrinsics_from_fov
 from lotus_core.geometry.distortion import Distortion
 from lotus_core.io.cameras import (
     CameraRecord,
+    CameraSet,
     PosedImage,
     fit_to_image,
     load_json,
@@ -26,6 +28,38 @@ def record() -> CameraRecord:
     return CameraRecord(
         Camera(intrinsics_from_fov(60.0, 480, 640)[0], pose, 640, 480), "unknown", "estimated", 0.12
     )
+
+
+def views_of_one_scene(count: int, points: SparsePoints | None) -> CameraSet:
+    camera = Camera(intrinsics_from_fov(60.0, 48, 64)[0], torch.eye(4), 64, 48)
+    return CameraSet(tuple(PosedImage(f"{i}.png", camera, Distortion()) for i in range(count)), points)
+
+
+def test_chosen_views_stand_in_the_order_asked_for_and_their_observations_follow_them():
+    """Views 8 and 4 of nine become views 0 and 1; what views 5 and 0 saw is dropped."""
+    points = SparsePoints(torch.rand(3, 3), torch.tensor([0, 4, 5, 8, 4]), torch.tensor([0, 1, 2, 0, 2]))
+    chosen = views_of_one_scene(9, points).chosen((8, 4))
+    assert [image.name for image in chosen.images] == ["8.png", "4.png"]
+    assert chosen.points is not None
+    assert chosen.points.views is not None
+    assert chosen.points.points is not None
+    assert chosen.points.views.tolist() == [1, 0, 1]
+    assert chosen.points.points.tolist() == [1, 0, 2]
+    assert torch.equal(chosen.points.positions, points.positions)
+
+
+def test_choosing_every_view_changes_nothing():
+    points = SparsePoints(torch.rand(2, 3), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1]))
+    every = views_of_one_scene(3, points).chosen(range(3))
+    assert [image.name for image in every.images] == ["0.png", "1.png", "2.png"]
+    assert every.points is not None
+    assert torch.equal(every.points.views, points.views)
+    assert torch.equal(every.points.points, points.points)
+
+
+@pytest.mark.parametrize("points", [None, SparsePoints(torch.rand(3, 3))])
+def test_points_without_observations_are_left_as_they_are_by_a_choice(points):
+    assert views_of_one_scene(4, points).chosen([2]).points is points
 
 
 def test_a_camera_comes_back_as_it_was_written(record, tmp_path):

@@ -1,8 +1,7 @@
-"""What `lotus fuse` reads: cameras, and the pictures that they belong to."""
+"""The views of a scene as files: their cameras, and the pictures that these belong to."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..geometry.camera import Camera
-    from ..io.cameras import CameraSet, PosedImage
+    from .cameras import CameraSet, PosedImage
 
 
 def read_cameras(path: Path, images: Path) -> CameraSet:
@@ -25,17 +24,27 @@ def read_cameras(path: Path, images: Path) -> CameraSet:
     Raises:
         GeometryError: Neither is there, or it is malformed.
     """
-    from ..io.colmap import read_colmap
-    from ..io.transforms_json import frame_names, read_transforms
+    from .colmap import read_colmap
+    from .transforms_json import frame_names, read_transforms
 
-    file = path / "transforms.json" if path.is_dir() else path
-    if file.suffix.lower() != ".json" or not file.is_file():
+    file = transforms_file(path)
+    if file is None:
         return read_colmap(path)
     names = frame_names(file)
-    from ..io.images import read_image
+    from .images import read_image
 
     pixels = read_image(find_image(images, names[0])).pixels
     return read_transforms(file, image_size=(pixels.shape[1], pixels.shape[2]))
+
+
+def transforms_file(path: Path) -> Path | None:
+    """Return the transforms.json that a path of cameras means, or None where it must be a COLMAP model.
+
+    Args:
+        path: The file, its folder, or a folder with a model.
+    """
+    file = path / "transforms.json" if path.is_dir() else path
+    return file if file.suffix.lower() == ".json" and file.is_file() else None
 
 
 def find_image(folder: Path, name: str) -> Path:
@@ -47,7 +56,7 @@ def find_image(folder: Path, name: str) -> Path:
     Raises:
         GeometryError: There is none.
     """
-    from ..io.images import IMAGE_SUFFIXES
+    from .images import IMAGE_SUFFIXES
 
     parts = [part for part in Path(name).parts if part not in ("..", ".", "/")]
     for start in range(len(parts)):
@@ -71,14 +80,7 @@ def spread_views(cameras: CameraSet, most: int) -> CameraSet:
     count = len(cameras.images)
     if count <= most:
         return cameras
-    kept = torch.linspace(0, count - 1, most).round().long()
-    points = cameras.points
-    if points is not None and points.views is not None and points.points is not None:
-        number = torch.full((count,), -1)
-        number[kept] = torch.arange(most)
-        seen = number[points.views] >= 0
-        points = replace(points, views=number[points.views][seen], points=points.points[seen])
-    return replace(cameras, images=tuple(cameras.images[i] for i in kept.tolist()), points=points)
+    return cameras.chosen(torch.linspace(0, count - 1, most).round().long().tolist())
 
 
 def load_view(posed: PosedImage, file: Path, max_side: int) -> tuple[Tensor, Camera, Tensor]:
@@ -96,8 +98,8 @@ def load_view(posed: PosedImage, file: Path, max_side: int) -> tuple[Tensor, Cam
     import torch
 
     from ..geometry.distortion import undistort_image
-    from ..io.cameras import fit_to_image
-    from ..io.images import read_image
+    from .cameras import fit_to_image
+    from .images import read_image
 
     image = read_image(file).pixels[0]
     height, width = image.shape[:2]

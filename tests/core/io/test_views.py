@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lotus_core.cli.fuse_inputs import find_image, load_view, read_cameras, spread_views
 from lotus_core.errors import GeometryError
 from lotus_core.geometry.anchors import SparsePoints
 from lotus_core.geometry.camera import Camera, intrinsics_from_fov
 from lotus_core.geometry.distortion import Distortion
 from lotus_core.io.cameras import CameraSet, PosedImage
+from lotus_core.io.views import find_image, load_view, read_cameras, spread_views, transforms_file
 
 STRAIGHT = Distortion()
 
@@ -51,6 +51,19 @@ def test_a_folder_stands_for_its_transforms(tmp_path):
 def test_a_folder_without_any_cameras_is_refused(tmp_path):
     with pytest.raises(GeometryError):
         read_cameras(tmp_path, tmp_path)
+
+
+def test_a_json_file_or_a_folder_with_a_transforms_json_means_that_file(tmp_path):
+    file = nerf_file(tmp_path / "transforms.json", ["a.png"])
+    other = nerf_file(tmp_path / "other.JSON", ["a.png"])
+    assert transforms_file(tmp_path) == transforms_file(file) == file
+    assert transforms_file(other) == other
+
+
+@pytest.mark.parametrize("name", ["", "cameras.bin", "gone.json"])
+def test_any_other_path_of_cameras_means_a_colmap_model(name, tmp_path):
+    (tmp_path / "cameras.bin").write_bytes(b"")
+    assert transforms_file(tmp_path / name) is None
 
 
 @pytest.mark.parametrize(
