@@ -50,6 +50,10 @@ class Summary:
         """Images of this run per second."""
         return self.new / self.seconds if self.seconds > 0.0 else 0.0
 
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values, the images per second to a thousandth."""
+        return {**asdict(self), "images_per_second": round(self.images_per_second, 3)}
+
 
 def begin(spec: str, store: Store, job: Job) -> list[Unit]:
     """Return the units of a job: those planned before, if it was begun before, else a new plan.
@@ -108,6 +112,5 @@ def finish(
     images, failed = merge(store)
     rounded = None if idle is None else round(idle, 4)
     summary = Summary(images, len(failed), new, round(seconds, 3), rounded, engine, workers)
-    facts = {**asdict(summary), "images_per_second": round(summary.images_per_second, 3)}
-    store.write(SUMMARY, (json.dumps(facts, indent=2) + "\n").encode())
+    store.write(SUMMARY, (json.dumps(summary.to_json(), indent=2) + "\n").encode())
     return summary, failed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import LotusError, OptionError, StorageError
@@ -182,9 +181,8 @@ def _tell(
         print(f"failed: {row['input']}: {row['error']['message']}", file=sys.stderr)
     if len(failed) > _FAILURES_SHOWN:
         print(f"and {len(failed) - _FAILURES_SHOWN} more: see manifest.jsonl", file=sys.stderr)
-    facts = {**asdict(summary), "images_per_second": round(summary.images_per_second, 3)}
     if args.json:
-        print_json("batch", {"output": store.url, "job": job.to_json(), "summary": facts})
+        print_json("batch", {"output": store.url, "job": job.to_json(), "summary": summary.to_json()})
         return
     idle = "" if summary.idle is None else f", the model idle {summary.idle:.1%} of the time"
     print(

@@ -167,6 +167,8 @@ def write(
 
 def facts(request: GeometryRequest, geometry: JointGeometry, image: ImageFile) -> dict[str, Any]:
     """Return what the report says about one picture's geometry."""
+    from ..io.geometry_files import geometry_unit
+
     source: str = geometry.focal_source[0]
     if source == "given":
         source = "option" if request.fov_x_deg is not None else "exif"
@@ -175,7 +177,7 @@ def facts(request: GeometryRequest, geometry: JointGeometry, image: ImageFile) -
         "fov_x_deg": round(float(geometry.fov_x_deg[0]), 3),
         "fov_from": source,
         "sd_log_focal": round(sd, 4) if sd < float("inf") else None,
-        "unit": "metre" if geometry.scale_meaning[0] == "anchor" else "unknown",
+        "unit": geometry_unit(geometry),
         "exif_fov_x_deg": exif_fov(image),
     }
 

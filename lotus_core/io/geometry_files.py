@@ -86,8 +86,8 @@ class _Source:
 
     @property
     def unit(self) -> Unit:
-        """An anchor's unit is taken for metres."""
-        return "metre" if self.geometry.scale_meaning[self.index] == "anchor" else "unknown"
+        """Of the picture's lengths."""
+        return geometry_unit(self.geometry, self.index)
 
 
 def save_geometry(
@@ -212,13 +212,18 @@ def geometry_points(
     )
 
 
+def geometry_unit(geometry: JointGeometry, index: int = 0) -> Unit:
+    """Return the unit of one picture's lengths: an anchor's is taken for metres, any other scale is unknown."""
+    return "metre" if geometry.scale_meaning[index] == "anchor" else "unknown"
+
+
 def geometry_camera(geometry: JointGeometry, index: int = 0) -> CameraRecord:
     """Return one picture's camera, which stands at the origin, with where its focal length came from."""
     height, width = geometry.depth.shape[1:]
     camera = Camera(geometry.intrinsics[index].cpu(), torch.eye(4), width, height)
     sd = float(geometry.calibration.sd_log_focal[index])
-    unit: Unit = "metre" if geometry.scale_meaning[index] == "anchor" else "unknown"
-    return CameraRecord(camera, unit, geometry.focal_source[index], sd if sd < float("inf") else None)
+    confidence = sd if sd < float("inf") else None
+    return CameraRecord(camera, geometry_unit(geometry, index), geometry.focal_source[index], confidence)
 
 
 def _png16(source: _Source, place: Path) -> list[Path]:

@@ -44,6 +44,20 @@ def test_images_per_second_are_those_of_this_run():
     assert Summary(100, 0, 0, 0.0, None, "ray", 2).images_per_second == 0.0
 
 
+def test_a_summary_as_json_tells_every_field_and_the_rate_to_a_thousandth():
+    """20 images in 3 seconds are 6.667 a second."""
+    assert Summary(100, 2, 20, 3.0, None, "ray", 2).to_json() == {
+        "images": 100,
+        "failed": 2,
+        "new": 20,
+        "seconds": 3.0,
+        "idle": None,
+        "engine": "ray",
+        "workers": 2,
+        "images_per_second": 6.667,
+    }
+
+
 def test_a_second_run_has_nothing_to_do_and_the_same_manifest(store, photos):
     folder = str(photos(6)[0].parent)
     run_local(begin(folder, store, job()), store, job(), estimator())

@@ -24,6 +24,7 @@ from lotus_core.io.geometry_files import (
     geometry_camera,
     geometry_mesh,
     geometry_points,
+    geometry_unit,
     require_libraries,
     save_geometry,
 )
@@ -257,6 +258,15 @@ def test_ply_mesh_and_obj_have_the_same_triangles(geometry, picture, tmp_path):
     lines = obj.read_text().splitlines()
     assert sum(line.startswith("f ") for line in lines) == faces > 0
     assert (tmp_path / "a_mesh.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("meaning", "unit"), [("anchor", "metre"), ("median", "unknown"), ("poses", "unknown")]
+)
+def test_only_an_anchors_lengths_are_taken_for_metres(meaning, unit, geometry):
+    assert geometry_unit(replace(geometry, scale_meaning=(meaning,))) == unit
+    other = "poses" if meaning == "anchor" else "anchor"
+    assert geometry_unit(replace(geometry, scale_meaning=(other, meaning)), 1) == unit
 
 
 def test_one_picture_of_a_batch_is_chosen_by_its_index(geometry, metric, tmp_path):
