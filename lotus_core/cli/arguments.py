@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
 
 from ..conventions import NormalConvention, OutputKind
 from ..inference.options import InferenceOptions, Upsample
@@ -13,6 +13,7 @@ from ..inference.options import InferenceOptions, Upsample
 if TYPE_CHECKING:
     from ..rendering.colormap import Colormap
 
+NameT = TypeVar("NameT", bound=str)
 Format = Literal["png", "png16", "exr", "npy", "npz"]
 
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -50,10 +51,30 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for the results; made if missing",
     )
     parser.add_argument("-r", "--recursive", action="store_true", help="also look into sub-folders")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON document about the run, for programs"
-    )
+    add_report_arguments(parser, "print one JSON document about the run, for programs")
+
+
+def add_report_arguments(
+    parser: argparse.ArgumentParser, document: str = "print one JSON document about the run"
+) -> None:
+    """Add how the run is told; `document` is the help of --json."""
+    parser.add_argument("--json", action="store_true", help=document)
+    add_quiet_argument(parser)
+
+
+def add_quiet_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the switch that hides progress."""
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def add_task_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is estimated and by which model, for commands that do either."""
+    parser.add_argument("--task", choices=("depth", "normal"), default="depth", help="what to estimate")
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        help="catalogue name, Hub id, folder or .safetensors; default: the published one",
+    )
 
 
 def add_inference_arguments(parser: argparse.ArgumentParser, *, ensemble: bool) -> None:
@@ -183,12 +204,26 @@ def parse_formats(text: str) -> tuple[Format, ...]:
     Raises:
         argparse.ArgumentTypeError: An unknown format, or none.
     """
+    return parse_names(text, FORMATS, "format")
+
+
+def parse_names(text: str, offered: tuple[NameT, ...], what: str) -> tuple[NameT, ...]:
+    """Return the names of a comma-separated list, each once, in the given order.
+
+    Args:
+        text: Such as "png, EXR".
+        offered: The names that there are, in lower case.
+        what: What one of them is, for the message.
+
+    Raises:
+        argparse.ArgumentTypeError: An unknown name, or none.
+    """
     wanted = [part.strip().lower() for part in text.split(",") if part.strip()]
-    unknown = [part for part in wanted if part not in FORMATS]
+    unknown = [part for part in wanted if part not in offered]
     if unknown or not wanted:
-        what = f"unknown format {', '.join(unknown)}" if unknown else "no format"
-        raise argparse.ArgumentTypeError(f"{what}: choose from {', '.join(FORMATS)}")
-    return tuple(dict.fromkeys(form for name in wanted for form in FORMATS if form == name))
+        problem = f"unknown {what} {', '.join(unknown)}" if unknown else f"no {what}"
+        raise argparse.ArgumentTypeError(f"{problem}: choose from {', '.join(offered)}")
+    return tuple(dict.fromkeys(name for word in wanted for name in offered if name == word))
 
 
 def _batch_size(text: str) -> int | Literal["auto"]:

@@ -41,12 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "output", metavar="OUT", help="folder for shards and manifest; local or any fsspec URL"
     )
-    parser.add_argument("--task", choices=("depth", "normal"), default="depth", help="what to estimate")
-    parser.add_argument(
-        "--model",
-        metavar="M",
-        help="catalogue name, Hub id, folder or .safetensors; default: the published one",
-    )
+    arguments.add_task_arguments(parser)
     parser.add_argument(
         "--format",
         choices=_FORMATS,
@@ -69,8 +64,7 @@ def add_parser(subparsers: Any) -> None:
     arguments.add_kind_argument(parser)
     arguments.add_inference_arguments(parser, ensemble=True)
     arguments.add_normal_style(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON document about the run")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    arguments.add_report_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -147,7 +141,7 @@ def _local(args: argparse.Namespace, store: Store, job: Job, units: list[Unit]) 
     from ..batch.run import run_local
     from . import choice
 
-    loading = choice.Loading(args.precision, args.device, args.vae, args.revision, args.quiet)
+    loading = choice.Loading.of_line(args)
     estimator = Estimator(job, choice.load(job.model, loading, args.kind))
     workers = Workers(decoders=args.threads, encoders=args.threads)
     return lambda on_chunk: run_local(units, store, job, estimator, workers=workers, on_chunk=on_chunk)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
@@ -12,6 +14,7 @@ from ..conventions import OutputKind
 from ..errors import CheckpointError, OptionError, OutputKindError
 from ..loading import catalog
 from ..loading.store import Places, find
+from .bars import progress_bar
 
 if TYPE_CHECKING:
     from ..inference.model import LotusModel
@@ -46,6 +49,11 @@ class Loading:
     vae: str | None = None
     revision: str | None = None
     quiet: bool = False
+
+    @classmethod
+    def of_line(cls, args: argparse.Namespace) -> Loading:
+        """Return how a parsed line says that models are loaded."""
+        return cls(args.precision, args.device, args.vae, args.revision, args.quiet)
 
 
 def chosen_source(name: str | None, purpose: Purpose, option: str) -> str:
@@ -144,23 +152,18 @@ class DownloadBar:
     def __init__(self, source: str, quiet: bool) -> None:
         self._source = source
         self._quiet = quiet
-        self._bar = None
+        self._drawn = ExitStack()
+        self._bar: Callable[[int, int], None] | None = None
 
     def __enter__(self) -> Callable[[int, int], None]:
         return self._update
 
     def __exit__(self, *exc: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._drawn.close()
 
     def _update(self, done: int, total: int) -> None:
-        from tqdm import tqdm
-
         if self._bar is None:
             if not self._quiet:
                 print(f"fetching {self._source} from the Hub", file=sys.stderr)
-            self._bar = tqdm(
-                total=total, unit="B", unit_scale=True, file=sys.stderr, disable=True if self._quiet else None
-            )
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
+            self._bar = self._drawn.enter_context(progress_bar("", "B", quiet=self._quiet, total=total))
+        self._bar(done, total)

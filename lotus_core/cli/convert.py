@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, InputError, LotusError
 from . import arguments
+from .bars import progress_bar
 from .report import Report
 
 _KEYS = ("diffusers", "ldm", "ldm-prefixed")
@@ -35,8 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--dtype", choices=_DTYPES, help="precision; default: as it is")
     arguments.add_kind_argument(parser)
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, for programs")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    arguments.add_report_arguments(parser, "print one JSON document, for programs")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,19 +54,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> dict[str, Any]:
-    from tqdm import tqdm
-
     from ..loading.convert import convert
 
     if args.target.exists() and not args.force:
         raise InputError(f"{args.target} exists already", remedy="choose a new name, or pass --force")
-    disable = True if args.quiet else None  # None: off where stderr is not a terminal
-    with tqdm(desc="convert", unit="B", unit_scale=True, file=sys.stderr, disable=disable) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar("convert", "B", quiet=args.quiet) as progress:
         result = convert(
             args.source,
             args.target,

@@ -138,7 +138,7 @@ def _models(args: argparse.Namespace) -> list[LotusModel]:
     """Return the models of a command: one, or for joint the depth and the normal one."""
     from . import choice
 
-    loading = choice.Loading(args.precision, args.device, args.vae, args.revision, args.quiet)
+    loading = choice.Loading.of_line(args)
     if args.command == "joint":
         return choice.load_joint(args.model, args.depth_model, args.normal_model, loading)
     purpose: choice.Purpose = "normal" if args.command == "normal" else "depth"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import OptionError
 from ..inference.options import InferenceOptions
 from . import arguments, choice
+from .bars import progress_bar
 from .exit_codes import DONE, SOME_FAILED
 from .report import print_json
 
@@ -64,8 +64,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="OUT", help="folder for evaluation.md and evaluation.json"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    arguments.add_report_arguments(parser, "print one JSON document instead of tables")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -115,7 +114,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _tables(args: argparse.Namespace) -> list[Table]:
     """Return one table for depth and one for normals, as far as the models go."""
-    loading = choice.Loading(args.precision, args.device, args.vae, args.revision, args.quiet)
+    loading = choice.Loading.of_line(args)
     models = [choice.load(source, loading, args.kind) for source in args.model]
     for model in models:
         if args.ensemble > 1 and model.info.mode == "d":
@@ -144,7 +143,7 @@ def _depth_table(args: argparse.Namespace, models: Sequence[LotusModel]) -> Tabl
     options = _options(args, benchmark.rules.resolution)
     scores: list[AnyScore] = []
     for model in models:
-        with _bar(args, model) as progress:
+        with progress_bar(model.info.name, "image", quiet=args.quiet) as progress:
             scores.append(scoring.evaluate_depth(model, benchmark, options, args.seeds, progress=progress))
     baseline = None if scenes is None else mean_map_score(scenes, models[0].depth_kind())
     facts = _facts(args, options)
@@ -166,7 +165,7 @@ def _normal_table(args: argparse.Namespace, models: Sequence[LotusModel]) -> Tab
     options = _options(args, benchmark.rules.resolution)
     scores: list[AnyScore] = []
     for model in models:
-        with _bar(args, model) as progress:
+        with progress_bar(model.info.name, "image", quiet=args.quiet) as progress:
             scores.append(scoring.evaluate_normals(model, benchmark, options, args.seeds, progress=progress))
     baseline = None if scenes is None else mean_normal_score(scenes)
     trips = {} if scenes is None else {model.info.name: vae_round_trip(model, scenes) for model in models}
@@ -206,21 +205,6 @@ def _listed(args: argparse.Namespace) -> list[str] | None:
     from ..evaluation.selection import read_file_list
 
     return None if args.list is None else read_file_list(args.list)
-
-
-@contextmanager
-def _bar(args: argparse.Namespace, model: LotusModel) -> Iterator[Callable[[int, int], None]]:
-    """Yield what hears of every picture, and draws a progress bar on stderr where that is a terminal."""
-    from tqdm import tqdm
-
-    disable = True if args.quiet else None
-    with tqdm(desc=model.info.name, unit="image", file=sys.stderr, disable=disable) as bar:
-
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import LotusError, OptionError
 from ..io.views import find_image, load_view, read_cameras, spread_views
 from . import arguments
+from .bars import progress_bar
 from .exit_codes import BAD_USAGE, DONE, INTERRUPTED, SOME_FAILED
 from .report import print_json
 
@@ -89,8 +90,7 @@ def add_parser(subparsers: Any) -> None:
         help="share of what views both see that they must put in the same place, else the poses are taken for wrong; "
         "0 takes whatever comes out; default 0.75",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document about the run")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    arguments.add_report_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -156,7 +156,7 @@ def _prepare(args: argparse.Namespace) -> _Job:
     files = tuple(find_image(args.images, image.name) for image in cameras.images)
     from . import choice
 
-    loading = choice.Loading(args.precision, args.device, args.vae, args.revision, args.quiet)
+    loading = choice.Loading.of_line(args)
     models = choice.load_joint(args.model, args.depth_model, args.normal_model, loading)
     return _Job(cameras, files, models, inference, fusion, args.max_side)
 
@@ -209,15 +209,9 @@ def _write(paths: Sequence[Path], fused: FusedViews, cameras: Sequence[Camera]) 
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr from 0 to 100 %; it is never drawn where stderr is not a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=100, desc="fuse", unit="%", file=sys.stderr, disable=True if quiet else None) as bar:
-
-        def tell(share: float) -> None:
-            bar.update(round(100 * share) - bar.n)
-
-        yield tell
+    """Yield what hears the share that is done, and draws it from 0 to 100 %."""
+    with progress_bar("fuse", "%", quiet=quiet, total=100) as update:
+        yield lambda share: update(round(100 * share), 100)
 
 
 def _tell(args: argparse.Namespace, job: _Job, fused: FusedViews, files: list[Path], seconds: float) -> None:

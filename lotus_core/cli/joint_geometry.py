@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from ..errors import GeometryError
+from .arguments import parse_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,12 +189,7 @@ def parse_forms(text: str) -> tuple[GeometryForm, ...]:
     Raises:
         argparse.ArgumentTypeError: An unknown form, or none.
     """
-    wanted = [part.strip().lower() for part in text.split(",") if part.strip()]
-    unknown = [part for part in wanted if part not in GEOMETRY_FORMS]
-    if unknown or not wanted:
-        what = f"unknown geometry {', '.join(unknown)}" if unknown else "no geometry"
-        raise argparse.ArgumentTypeError(f"{what}: choose from {', '.join(GEOMETRY_FORMS)}")
-    return tuple(dict.fromkeys(form for name in wanted for form in GEOMETRY_FORMS if form == name))
+    return parse_names(text, GEOMETRY_FORMS, "geometry")
 
 
 def parse_distance(text: str) -> tuple[float, float, float]:

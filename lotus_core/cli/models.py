@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import models_actions
+from .arguments import add_quiet_argument
 
 _DESCRIPTION = """The checkpoints of the catalogue: what each estimates, its size and licence, and whether it is on this
 machine. Nothing is fetched but by `pull`, or by running a command with a model that is named. Files go to --folder,
@@ -26,10 +27,10 @@ def add_parser(subparsers: Any) -> None:
     pull.add_argument("names", nargs="+", metavar="NAME", help="name, file name or Hub id (owner/name)")
     pull.add_argument("--revision", help="branch, tag or commit on the Hub")
     pull.add_argument("--no-vae", action="store_true", help="the UNet alone")
-    pull.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    add_quiet_argument(pull)
     check = _add_action(actions, "check", "compare files with their records and networks; look for NaN")
     check.add_argument("names", nargs="*", metavar="NAME", help="default: everything on this machine")
-    check.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    add_quiet_argument(check)
     where = _add_action(actions, "where", "where the files lie")
     where.add_argument("names", nargs="*", metavar="NAME", help="default: everything on this machine")
     prune = _add_action(actions, "prune", "remove what was fetched and is not needed; asks first")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from ..errors import InputError, LotusError
 from ..loading import catalog
 from ..loading.choices import Choice, choices
 from ..loading.store import Places, hub_cache
+from .bars import progress_bar
 from .choice import DownloadBar
 from .exit_codes import DONE, SOME_FAILED
 from .report import Report, print_json
@@ -80,7 +80,7 @@ def check(args: argparse.Namespace) -> int:
         if choice.local is None:
             items.append({"name": name, "problems": [_altered(choice, args)]})
             continue
-        with _bar(f"check {name}", args.quiet) as progress:
+        with progress_bar(f"check {name}", "B", quiet=args.quiet) as progress:
             checks = check_checkpoint(choice.local, progress=progress)
         items += [
             {"name": name, "file": str(one.path), "recorded": one.recorded, "problems": list(one.problems)}
@@ -241,20 +241,6 @@ def _confirmed(args: argparse.Namespace, removals: Sequence[Removal]) -> bool:
     size = sum(one.bytes for one in removals)
     answer = input(f"Remove these {len(removals)} ({_size(size)})? [y/N] ")
     return answer.strip().lower() in ("y", "yes")
-
-
-@contextmanager
-def _bar(text: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show how far the reading of a file is, on stderr, where that is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(desc=text, unit="B", unit_scale=True, file=sys.stderr, disable=True if quiet else None) as bar:
-
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update
 
 
 def _size(count: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import LotusError, OptionError
 from . import arguments
+from .bars import progress_bar
 from .exit_codes import DONE, SOME_FAILED
 from .report import Report
 
@@ -44,12 +44,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="OUT",
         help="folder for the results, or the preview's own name (.mp4, .mov, .mkv)",
     )
-    parser.add_argument("--task", choices=("depth", "normal"), default="depth", help="what to estimate")
-    parser.add_argument(
-        "--model",
-        metavar="M",
-        help="catalogue name, Hub id, folder or .safetensors; default: the published one",
-    )
+    arguments.add_task_arguments(parser)
     parser.add_argument(
         "--format",
         type=_outputs,
@@ -69,8 +64,7 @@ def add_parser(subparsers: Any) -> None:
     arguments.add_inference_arguments(parser, ensemble=True)
     arguments.add_depth_style(parser)
     arguments.add_normal_style(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON document about the run")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    arguments.add_report_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,12 +124,7 @@ def _add_clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _outputs(text: str) -> tuple[str, ...]:
-    wanted = [part.strip().lower() for part in text.split(",") if part.strip()]
-    unknown = [part for part in wanted if part not in _OUTPUTS]
-    if unknown or not wanted:
-        what = f"unknown format {', '.join(unknown)}" if unknown else "no format"
-        raise argparse.ArgumentTypeError(f"{what}: choose from {', '.join(_OUTPUTS)}")
-    return tuple(dict.fromkeys(wanted))
+    return arguments.parse_names(text, _OUTPUTS, "format")
 
 
 def _place(args: argparse.Namespace) -> _Place:
@@ -166,7 +155,7 @@ def _prepare(args: argparse.Namespace, report: Report) -> tuple[LotusModel, Infe
     if not args.input.is_file():
         raise OptionError("IN", str(args.input), "a video file that exists")
     report.state(output=str(args.output), options=asdict(options))
-    loading = choice.Loading(args.precision, args.device, args.vae, args.revision, args.quiet)
+    loading = choice.Loading.of_line(args)
     model = choice.load(choice.chosen_source(args.model, args.task, "--model"), loading, args.kind)
     if args.task == "normal":
         model.require_normals()
@@ -184,17 +173,15 @@ def _work(
 
     what = model.info.output
     parts = place.path("parts", what)
-    with _Bar("frames", args.quiet) as bar:
-        maps = estimate_video(
-            model, args.input, parts, options, clip, resume=args.resume, progress=bar.update
-        )
+    with progress_bar("frames", "frame", quiet=args.quiet) as progress:
+        maps = estimate_video(model, args.input, parts, options, clip, resume=args.resume, progress=progress)
     look = _look(args, what, maps)
     notes = {"model": model.info.name, "kind": what}
     audio = None if args.no_audio else args.input
     files = {output: place.path(output, what) for output in args.outputs}
-    with ExitStack() as stack, _Bar("writing", args.quiet) as bar:
+    with ExitStack() as stack, progress_bar("writing", "frame", quiet=args.quiet) as progress:
         sinks = [_open(stack, output, path, look, maps, audio, notes) for output, path in files.items()]
-        write_video(maps, sinks, options, bar.update)
+        write_video(maps, sinks, options, progress)
     facts = _facts(args.input, model, maps, look, files)
     _write_facts(place.path("json", what), {**facts, "options": asdict(options), "clip": asdict(clip)})
     maps.spool.remove()
@@ -253,26 +240,3 @@ def _write_facts(path: Path, facts: dict[str, Any]) -> None:
     from ..io.atomic import write_bytes
 
     write_bytes(path, (json.dumps(facts) + "\n").encode())
-
-
-class _Bar:
-    """A progress bar on stderr whose length is known late, if at all."""
-
-    def __init__(self, what: str, quiet: bool) -> None:
-        self._what = what
-        self._quiet = quiet
-
-    def __enter__(self) -> _Bar:
-        from tqdm import tqdm
-
-        disable = True if self._quiet else None  # None: off where stderr is not a terminal
-        self._bar = tqdm(desc=self._what, unit="frame", file=sys.stderr, disable=disable)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._bar.close()
-
-    def update(self, done: int, total: int) -> None:
-        """Show how far it is."""
-        self._bar.total = total or None
-        self._bar.update(done - self._bar.n)

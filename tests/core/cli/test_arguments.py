@@ -80,6 +80,19 @@ def test_formats_are_split_each_once_in_order():
     assert arguments.parse_formats("npz, PNG,npz,exr") == ("npz", "png", "exr")
 
 
+def test_names_are_trimmed_told_without_case_and_each_once():
+    assert arguments.parse_names(" b ,A,,b", ("a", "b", "c"), "letter") == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a,D, e", "unknown letter d, e: choose from a, b"), (" , ", "no letter: choose from a, b")],
+)
+def test_names_that_are_not_offered_are_told_with_those_that_are(text, message):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{message}$"):
+        arguments.parse_names(text, ("a", "b"), "letter")
+
+
 def test_formats_default_to_a_picture_and_16_bit_data():
     assert parse("depth").formats == ("png", "png16")
 

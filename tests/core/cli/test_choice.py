@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 from lotus_core.cli import choice
@@ -128,6 +130,13 @@ def test_nothing_is_announced_when_nothing_is_fetched(monkeypatch, capsys):
     monkeypatch.setattr(model_module, "load_model", lambda source, **kwargs: None)
     load("some-name", Loading())
     assert capsys.readouterr().err == ""
+
+
+def test_how_models_are_loaded_is_what_the_line_says():
+    line = argparse.Namespace(
+        precision="bf16", device="cpu", vae="v.safetensors", revision="main", quiet=True
+    )
+    assert Loading.of_line(line) == Loading("bf16", "cpu", "v.safetensors", "main", quiet=True)
 
 
 def test_bar_shows_the_bytes_on_a_terminal(monkeypatch, capsys):
