@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", choices=[*EXPERIMENTS, "report"])
     parser.add_argument("-o", "--output", type=Path, default=Path("out/experiments"))
     parser.add_argument("--latents", type=Path, default=Path("out/latents"), help="of the stage latents")
-    parser.add_argument("--vae", type=Path, default=Path("out/vae/vae"), help="its VAE")
+    parser.add_argument("--vae", type=Path, default=Path("out/vae-polish/vae"), help="its VAE")
     parser.add_argument("--time-limit", type=float, help="stop cleanly after so many minutes")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the base config"

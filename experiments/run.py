@@ -44,12 +44,19 @@ def run_experiment(
             folder = output / experiment.name / variant.name.replace(", ", "-").replace(" ", "-") / str(seed)
             if (folder / "result.json").is_file():
                 continue
-            if not _run(variant, seed, folder, changes, deadline):
+            if not _run(variant, seed, folder, changes, deadline, "reconstruction_db" in experiment.columns):
                 return False
     return True
 
 
-def _run(variant: Variant, seed: int, folder: Path, changes: Mapping[str, Any], deadline: Deadline) -> bool:
+def _run(
+    variant: Variant,
+    seed: int,
+    folder: Path,
+    changes: Mapping[str, Any],
+    deadline: Deadline,
+    reconstruct: bool,
+) -> bool:
     settings = {**changes, **variant.changes, "seed": seed}
     scenes = None
     if variant.scenes is not None:
@@ -66,6 +73,7 @@ def _run(variant: Variant, seed: int, folder: Path, changes: Mapping[str, Any], 
     )
     trained = starting_parts(start, config.mode, seed)
     objective = LotusObjective(config, open_examples(config.data, config.target), trained)
-    result = {"variant": variant.name, "seed": seed, "scenes": scenes, **asdict(score(objective))}
+    result = {"variant": variant.name, "seed": seed, "scenes": scenes}
+    result |= asdict(score(objective, reconstruct=reconstruct))
     write_bytes(folder / "result.json", (json.dumps(result, indent=1) + "\n").encode())
     return True

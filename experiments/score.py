@@ -33,7 +33,8 @@ class Figures:
         noise_spread: Standard deviation over noises of the disparity map in [0, 1], mean over pixels.
         edge_error: Relative error within 2 pixels of a depth edge.
         thin_error: Relative error on structures at most 4 pixels wide.
-        reconstruction_db: PSNR between the flipped switch's picture and the VAE's own, decibels.
+        reconstruction_db: PSNR between the flipped switch's picture and the VAE's own, decibels; None where it was
+            not asked for.
         seconds: To denoise one picture.
     """
 
@@ -42,18 +43,25 @@ class Figures:
     noise_spread: float
     edge_error: float
     thin_error: float
-    reconstruction_db: float
+    reconstruction_db: float | None
     seconds: float
 
 
 @torch.no_grad()
-def score(objective: LotusObjective, count: int = 48, size: tuple[int, int] = (128, 128)) -> Figures:
+def score(
+    objective: LotusObjective,
+    count: int = 48,
+    size: tuple[int, int] = (128, 128),
+    *,
+    reconstruct: bool = True,
+) -> Figures:
     """Return the figures of an objective's present weights.
 
     Args:
         objective: For depth, as disparity.
         count: Held-out scenes.
         size: (height, width) in pixels.
+        reconstruct: Whether the flipped switch is scored too: as many denoising steps again.
     """
     objective.module.eval()
     rows: list[tuple[float, ...]] = []
@@ -69,17 +77,15 @@ def score(objective: LotusObjective, count: int = 48, size: tuple[int, int] = (1
         found = objective.predict(latents, noise)
         seconds += (time.perf_counter() - began) / NOISES
         maps = (objective.decode(found).mean(1) * 0.5 + 0.5).clamp(0, 1).cpu()
-        painted = objective.decode(objective.predict(latents[:1], noise[:1], reconstruct=True))
-        rows.append(
-            (
-                *_depth_errors(maps, frame, valid),
-                float(maps.std(0).mean()),
-                _psnr(painted, objective.decode(latents[:1])),
-            )
-        )
+        decibels = math.nan
+        if reconstruct:
+            painted = objective.decode(objective.predict(latents[:1], noise[:1], reconstruct=True))
+            decibels = _psnr(painted, objective.decode(latents[:1]))
+        rows.append((*_depth_errors(maps, frame, valid), float(maps.std(0).mean()), decibels))
     table = torch.tensor(rows, dtype=torch.float64)
     abs_rel, delta1, edge, thin, spread, decibels = table.nanmean(0).tolist()
-    return Figures(abs_rel, delta1, spread, edge, thin, decibels, seconds / len(rows))
+    reconstruction = decibels if reconstruct else None
+    return Figures(abs_rel, delta1, spread, edge, thin, reconstruction, seconds / len(rows))
 
 
 def _depth_errors(maps: Tensor, frame: Frame, valid: Tensor) -> tuple[float, float, float, float]:

@@ -75,7 +75,7 @@ EXPERIMENTS: Final = {
             "detail",
             "The detail preserver keeps edges and thin structures (section 4.3).",
             (
-                Variant("with detail preserver", {"switcher.enabled": True}),
+                Variant("with detail preserver", {"switcher.enabled": True, "switcher.share": 1.0}),
                 Variant("without", {"switcher.enabled": False}),
             ),
             ("abs_rel", "edge_error", "thin_error", "reconstruction_db"),

@@ -149,6 +149,7 @@ def test_a_whole_experiment_runs_resumes_and_reports(tmp_path, monkeypatch):
     values = json.loads(results[0].read_text())
     assert values["abs_rel"] > 0
     assert math.isfinite(values["noise_spread"])
+    assert math.isfinite(values["reconstruction_db"])
     document = tmp_path / "findings.md"
     document.write_text(f"# Findings\n{MARK.format('detail')}\nold\n{END}\nlast words\n")
     write_report(tmp_path / "out", document)
@@ -159,7 +160,9 @@ def test_a_whole_experiment_runs_resumes_and_reports(tmp_path, monkeypatch):
     assert (tmp_path / "images" / "finding-detail.png").stat().st_size > 1000
 
 
-def _small_score(objective):
+def _small_score(objective, *, reconstruct):
     from experiments.score import score
 
-    return score(objective, count=2, size=(32, 32))
+    asked = score(objective, count=2, size=(32, 32), reconstruct=reconstruct)
+    assert score(objective, count=1, size=(32, 32), reconstruct=False).reconstruction_db is None
+    return asked
