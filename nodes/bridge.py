@@ -46,6 +46,20 @@ class NodeProgress:
         mm.throw_exception_if_processing_interrupted()
 
 
+class StepProgress:
+    """Shows how many steps are done, and stops the work after Cancel."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report steps done of all; raises ComfyUI's exception after Cancel."""
+        if self._bar is None:
+            self._bar = comfy.utils.ProgressBar(total)
+        self._bar.update_absolute(done, total)
+        mm.throw_exception_if_processing_interrupted()
+
+
 class DownloadProgress:
     """Shows bytes fetched, and stops the download after Cancel."""
 

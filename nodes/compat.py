@@ -14,6 +14,7 @@ from comfy_api.latest import Types, io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..lotus_core.geometry.mesh import Mesh
+from ..lotus_core.io.meshes import GLTF_FROM_OPENCV
 
 CATEGORY = "image/geometry estimation"
 """Beside ComfyUI's own geometry nodes (which exist from 0.33 on)."""
@@ -75,7 +76,7 @@ def native_mesh(mesh: Mesh) -> Any:
     Args:
         mesh: In OpenCV axes.
     """
-    to_gltf = mesh.vertices.new_tensor((1.0, -1.0, -1.0))  # half a turn about x: the winding stays
+    to_gltf = mesh.vertices.new_tensor(GLTF_FROM_OPENCV)  # half a turn about x: the winding stays
     vertices, faces = (mesh.vertices * to_gltf)[None], mesh.faces[None]
     kind = getattr(Types, "MESH", None)
     if kind is None:

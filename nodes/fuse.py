@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import comfy.model_management as mm
-import comfy.utils
 import torch
 from comfy_api.latest import io
 
@@ -26,7 +25,7 @@ from ..lotus_core.geometry.multiview import (
 from ..lotus_core.io.meshes import WORLD_COMMENT, write_glb, write_ply
 from ..lotus_core.types import JointPrediction
 from . import compat
-from .bridge import to_host, warnings_logged
+from .bridge import StepProgress, to_host, warnings_logged
 from .geometry import moge_packets, output_file
 from .poses import Poses, check_path, fingerprint, poses_from_files, poses_from_packet
 from .sockets import (
@@ -36,20 +35,6 @@ from .sockets import (
     MogeGeometrySocket,
     PlacedViews,
 )
-
-
-class FusionProgress:
-    """Shows the share of a fusion that is done, and stops it after Cancel."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """Report steps done of all; raises ComfyUI's exception after Cancel."""
-        if self._bar is None:
-            self._bar = comfy.utils.ProgressBar(total)
-        self._bar.update_absolute(done, total)
-        mm.throw_exception_if_processing_interrupted()
 
 
 def find_poses(geometry: LotusGeometry, cameras: str, names: str, da3_geometry: Any) -> Poses:
@@ -167,7 +152,7 @@ class LotusFuseViews(io.ComfyNode):
                 images=list(images),
                 masks=list(seen),
                 options=chosen,
-                progress=FusionProgress(),
+                progress=StepProgress(),
             )
         upright = turn_mesh(fused.mesh, opencv_from_world(poses.cameras))
         path, relative = output_file(filename_prefix, ".glb")

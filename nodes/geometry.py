@@ -14,9 +14,9 @@ from comfy_api.latest import io
 
 from ..lotus_core.geometry.camera import fov_from_focal
 from ..lotus_core.geometry.joint import JointGeometry
-from ..lotus_core.geometry.mesh import Mesh, grid_mesh
 from ..lotus_core.geometry.point_cloud import point_cloud
 from ..lotus_core.io.atomic import storage_error
+from ..lotus_core.io.geometry_files import MeshOptions, geometry_mesh
 from ..lotus_core.io.meshes import write_glb, write_ply
 from . import compat
 from .sockets import LotusGeometry, LotusGeometrySocket, MogeGeometrySocket
@@ -49,26 +49,6 @@ def output_file(prefix: str, suffix: str) -> tuple[Path, str]:
         raise storage_error(error, Path(output) / prefix) from error
     file = f"{name}_{counter:05}_{suffix}"
     return Path(folder) / file, f"{subfolder}/{file}" if subfolder else file
-
-
-def surface(geometry: LotusGeometry, picture: int, *, textured: bool, stride: int) -> Mesh:
-    """Return the mesh of one picture, cut at occlusions and where the network's range ended.
-
-    Raises:
-        ModelTaskError: The geometry lacks depth or normals.
-        GeometryError: Not one triangle is left.
-    """
-    joint = geometry.resolved(picture)
-    return grid_mesh(
-        joint.points[0],
-        mask=joint.valid[0] & ~joint.clipped[0],
-        cut_right=joint.cuts.right[0],
-        cut_down=joint.cuts.down[0],
-        normals=joint.normals[0],
-        image=geometry.images[picture, ..., :3].cpu(),
-        textured=textured,
-        stride=stride,
-    )
 
 
 def moge_packet(geometry: LotusGeometry, picture: int) -> dict[str, Any]:
@@ -142,7 +122,11 @@ class LotusGeometryToMesh(io.ComfyNode):
     ) -> io.NodeOutput:
         """Build and write it."""
         mm.throw_exception_if_processing_interrupted()
-        mesh = surface(geometry, picture, textured=textured, stride=stride)
+        mesh = geometry_mesh(
+            geometry.resolved(picture),
+            image=geometry.images[picture, ..., :3].cpu(),
+            options=MeshOptions(textured=textured, stride=stride),
+        )
         path, relative = output_file(filename_prefix, ".glb")
         write_glb(path, mesh)
         packet = moge_packet(geometry, picture)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import hashlib
 import uuid
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management as mm
-import comfy.utils
 import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
 from ..lotus_core.errors import OptionError
 from ..lotus_core.inference.options import InferenceOptions
 from ..lotus_core.rendering.colormap import COLORMAPS
-from ..lotus_core.video.convert import VideoMaps, estimate_video, fingerprint, write_video
+from ..lotus_core.video.convert import VideoMaps, estimate_video, fingerprint, identity, write_video
 from ..lotus_core.video.painter import ClipOptions
 from ..lotus_core.video.sinks import Look, VideoOutput, open_sink
 from . import compat
-from .bridge import options, warnings_logged
+from .bridge import StepProgress, options, warnings_logged
 from .geometry import output_file
 from .infer import carry_input, image_size_inputs, seed_input
 from .render import CONVENTIONS, HINT
@@ -117,9 +114,8 @@ class LotusVideo(io.ComfyNode):
             maps.spool.remove()
             if copied:
                 source.unlink(missing_ok=True)
-        subfolder, _, file = name.rpartition("/")
-        shown = ui.PreviewVideo([ui.SavedResult(file, subfolder, io.FolderType.output)])
-        relative = "" if data_path is None else (Path(subfolder) / data_path.name).as_posix()
+        shown = ui.PreviewVideo([compat.saved_result(name)])
+        relative = "" if data_path is None else Path(name).with_name(data_path.name).as_posix()
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)), relative, ui=shown)
 
 
@@ -150,7 +146,7 @@ class _TwoPasses:
     """One progress bar over both passes, which ends the run after Cancel."""
 
     def __init__(self) -> None:
-        self._bar: Any = None
+        self._show = StepProgress()
 
     def first(self, done: int, total: int) -> None:
         """Report frames that the model is done with, of the number that the file states or 0."""
@@ -159,12 +155,6 @@ class _TwoPasses:
     def second(self, done: int, total: int) -> None:
         """Report frames that are written."""
         self._show(total + done, 2 * total)
-
-    def _show(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = comfy.utils.ProgressBar(total)
-        self._bar.update_absolute(done, total)
-        mm.throw_exception_if_processing_interrupted()
 
 
 def _look(model: LotusModel, style: str, convention: str, data: str) -> dict[str, Any]:
@@ -232,5 +222,4 @@ def _scratch(name: str) -> Path:
 
 def _digest(model: LotusModel, source: Path, chosen: InferenceOptions, clip: ClipOptions) -> str:
     """Return a name for all that the maps depend on, under which a cancelled run is found again."""
-    told = [fingerprint(source), str(source), asdict(model.info), asdict(chosen), asdict(clip)]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr(identity(model, source, chosen, clip)).encode()).hexdigest()[:32]

@@ -95,7 +95,7 @@ def estimate_video(
         StorageError: The disk is full; the run can be gone on with when there is space.
     """
     with VideoReader(source) as reader:
-        spool = Spool(folder, _identity(model, source, options, clip), resume=resume)
+        spool = Spool(folder, identity(model, source, options, clip), resume=resume)
         run = ClipRun([model], reader.info.height, reader.info.width, options, clip)
         track = None if model.info.output == "normal" else DepthTrack(model, clip)
         _go_on(spool, run, track)
@@ -176,10 +176,15 @@ def _maps(
         yield torch.cat(maps), [frame.ticks for frame in few]
 
 
-def _identity(
-    model: LotusModel, source: Path, options: InferenceOptions, clip: ClipOptions
-) -> dict[str, Any]:
-    """Return what the maps depend on, as JSON values."""
+def identity(model: LotusModel, source: Path, options: InferenceOptions, clip: ClipOptions) -> dict[str, Any]:
+    """Return what the maps of a run depend on, as JSON values: a stopped run goes on where they are the same.
+
+    Args:
+        model: That sees the frames.
+        source: The video, which is there.
+        options: How the model is run.
+        clip: How the clip is made stable.
+    """
     return {
         "version": __version__,
         "input": str(source.resolve()),

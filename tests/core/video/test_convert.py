@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +9,7 @@ from lotus_core.errors import OptionError, VideoError
 from lotus_core.inference.options import InferenceOptions
 from lotus_core.inference.predict import predict_depth, predict_normals
 from lotus_core.video.clip import predict_depth_clip
-from lotus_core.video.convert import estimate_video, fingerprint, write_video
+from lotus_core.video.convert import estimate_video, fingerprint, identity, write_video
 from lotus_core.video.painter import ClipOptions
 from lotus_core.video.spool import SEGMENT
 from tests.core.inference.models import passing_model
@@ -226,6 +229,28 @@ def test_an_unreadable_file_leaves_no_folder(tmp_path):
     with pytest.raises(VideoError):
         converted(passing_model("d"), source, tmp_path / "parts")
     assert not (tmp_path / "parts").exists()
+
+
+def test_the_identity_of_a_run_tells_every_way_to_the_same_video_alike(tmp_path, monkeypatch):
+    source = write_clip(tmp_path / "a.mp4", 3)
+    run = (InferenceOptions(), ClipOptions())
+    whole = identity(passing_model("d"), source, *run)
+    monkeypatch.chdir(tmp_path)
+    assert identity(passing_model("d"), Path("a.mp4"), *run) == whole
+    assert json.loads(json.dumps(whole)) == whole
+
+
+def test_the_identity_of_a_run_differs_with_all_that_its_maps_depend_on(tmp_path):
+    source, other = write_clip(tmp_path / "a.mp4", 3), write_clip(tmp_path / "b.mp4", 3)
+    model, options, clip = passing_model("d"), InferenceOptions(), ClipOptions()
+    runs = [
+        (model, source, options, clip),
+        (passing_model("d", name="other"), source, options, clip),
+        (model, other, options, clip),
+        (model, source, InferenceOptions(seed=1), clip),
+        (model, source, options, ClipOptions(carry=0.3)),
+    ]
+    assert len({json.dumps(identity(*run)) for run in runs}) == len(runs)
 
 
 def test_fingerprints_differ_with_the_end_the_beginning_and_the_size(tmp_path):
