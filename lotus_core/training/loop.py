@@ -117,6 +117,7 @@ class Loop:
             betas=(settings.beta1, settings.beta2),
             eps=settings.epsilon,
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         self._model, self._optimizer = accelerator.prepare(module, optimizer)
         self._raw_optimizer = optimizer
