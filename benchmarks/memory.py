@@ -96,6 +96,7 @@ def measure(name: str, side: int, device: torch.device) -> dict[str, float]:
 def _in_process(name: str, side: int, options: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks", "memory", "--child", name, "--sizes", str(side)]
     command += ["--device", options.device, "--threads", str(options.threads)]
+    command += ["--keep-freed-memory"] if options.keep_freed_memory else []
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -15,11 +15,18 @@ from typing import Any
 
 import torch
 
+from lotus_core.inference.allocation import keep_freed_memory
+
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """Return a parser with the options that all benchmarks share."""
     made = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=description)
     made.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
+    made.add_argument(
+        "--keep-freed-memory",
+        action="store_true",
+        help="as the lotus command does: see lotus_core.inference.allocation",
+    )
     made.add_argument("--json", type=Path, help="also write the results to this file")
     return made
 
@@ -30,6 +37,7 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
     facts = {
         "processor": processor(),
         "threads": torch.get_num_threads(),
+        "memory": "kept" if options.keep_freed_memory else "given back",
         "bf16": "amx" if "amx_bf16" in _flags() else "avx512" if "avx512_bf16" in _flags() else "none",
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in ("torch", "diffusers")},
@@ -41,7 +49,9 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Set the number of threads, and switch gradients off."""
+    """Set the number of threads and how memory is freed, and switch gradients off."""
+    if options.keep_freed_memory and not keep_freed_memory():
+        raise SystemExit("--keep-freed-memory needs Linux with glibc 2.33 or later")
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)

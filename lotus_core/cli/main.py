@@ -15,6 +15,8 @@ from typing import Final
 
 from .. import __version__
 from ..errors import LotusError
+from ..inference.allocation import keep_freed_memory
+from ..inference.placement import available_ram
 from .exit_codes import BAD_USAGE, INTERRUPTED
 
 MODULES: Final = ("estimate", "models", "convert", "fuse", "video", "batch", "train", "evaluate")
@@ -22,10 +24,23 @@ MODULES: Final = ("estimate", "models", "convert", "fuse", "video", "batch", "tr
 
 Run = Callable[[argparse.Namespace], int]
 
+_PLENTY: Final = 16 * 2**30
+"""Bytes of free memory from which on a process may stay as large as it once was: it takes under 1 GiB more."""
+
 _DESCRIPTION: Final = "Depth and surface normals from one photograph with Lotus."
 _EPILOG: Final = (
     "Exit codes: 0 all done; 1 some items failed and are listed; 2 bad usage, nothing started; 130 stopped."
 )
+
+
+def run_process() -> int:
+    """Run the command line that this process was started with, and return its exit code.
+
+    Where the machine has memory to spare, freed memory is kept for the next layer: see `keep_freed_memory`.
+    """
+    if available_ram() >= _PLENTY:
+        keep_freed_memory()
+    return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from ..conventions import Part
+from .allocation import kept_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -172,7 +173,14 @@ _users: weakref.WeakKeyDictionary[nn.Module, _Users] = weakref.WeakKeyDictionary
 
 
 def available_ram() -> int:
-    """Return the bytes of main memory that can be taken without swapping; 4 GiB where the system does not say."""
+    """Return the bytes of main memory that can be taken without swapping; 4 GiB where the system does not say.
+
+    What this process has freed and keeps is counted: it is taken first.
+    """
+    return _free_ram() + kept_bytes()
+
+
+def _free_ram() -> int:
     import os
     from pathlib import Path
 

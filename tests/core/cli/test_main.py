@@ -116,3 +116,18 @@ def test_ctrl_c_of_a_command_has_its_own_code(plug, capsys):
     plug("def run(args): raise KeyboardInterrupt")
     assert main(["shout", "hey"]) == exit_codes.INTERRUPTED
     assert "lotus shout: stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("free", "kept"), [(16 * 2**30, True), (16 * 2**30 - 1, False)])
+def test_a_process_keeps_freed_memory_where_there_is_plenty(monkeypatch, free, kept):
+    asked: list[bool] = []
+    monkeypatch.setattr(main_module, "available_ram", lambda: free)
+    monkeypatch.setattr(main_module, "keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr(main_module, "main", lambda: 3)
+    assert main_module.run_process() == 3
+    assert asked == [True] * kept
+
+
+def test_a_command_called_from_python_leaves_memory_alone(lotus, monkeypatch):
+    monkeypatch.setattr(main_module, "keep_freed_memory", lambda: pytest.fail("this process is not ours"))
+    assert lotus("models").code == 0
