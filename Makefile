@@ -52,6 +52,7 @@ tiny: $(VENV)/.dev
 	$(BIN)/lotus train configs/tiny-scenes.yaml -o out/scenes --resume
 	$(BIN)/lotus train configs/tiny-vae.yaml -o out/vae --resume
 	$(BIN)/lotus train configs/tiny-vae-polish.yaml -o out/vae-polish --resume
+	$(BIN)/lotus train configs/tiny-decoder.yaml -o out/decoder --resume
 	$(BIN)/lotus train configs/tiny-latents.yaml -o out/latents --resume
 	$(BIN)/lotus train configs/tiny-normal-d.yaml -o out/normal-d --resume & \
 	$(BIN)/lotus train configs/tiny-depth-d.yaml -o out/depth-d --resume && wait $$!

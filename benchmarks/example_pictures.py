@@ -44,9 +44,7 @@ def main(argv: list[str]) -> int:
     _save(options.docs / "readme.jpg", row(_resized(readme_panels(photo, both))))
     _save(options.docs / "readme-limits.jpg", row(_resized(readme_panels(failing, wrong))))
     sheets = {name: _columns(panels) for name, panels in thumbnails(photo, both).items()}
-    sheets["lotus_fuse_views"] = _columns(
-        fusion(options.views, models, lc.InferenceOptions(resolution=256))[::2]
-    )
+    sheets["lotus_fuse_views"] = _columns(fusion(options.views, models, lc.InferenceOptions())[::2])
     sheets["lotus_video"] = clip_sheet(photo, models[0])
     for name, sheet in sheets.items():
         _save(options.workflows / f"{name}.jpg", sheet)

@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--photo", type=Path, default=Path("assets/photos/lobby.jpg"))
     parser.add_argument("--failing", type=Path, default=Path("assets/photos/coffee.jpg"))
     parser.add_argument("--views", type=Path, default=Path("assets/views"))
-    parser.add_argument("--resolution", type=int, default=256)
+    parser.add_argument("--resolution", type=int, default=192)
     parser.add_argument("--folder", type=Path, default=Path("docs/images"))
     options = parser.parse_args(argv)
     torch.set_grad_enabled(False)

@@ -38,7 +38,7 @@ class LoadLotusModel(io.ComfyNode):
                     options=names,
                     default=names[0],
                     tooltip="[download] marks what is fetched once, on the first run. lotus-tiny-* are bundled: for "
-                    "trying and testing, trained on synthetic rooms, no substitute for the published checkpoints. "
+                    "trying and testing, trained on rendered scenes, no substitute for the published checkpoints. "
                     "Your own .safetensors belong in models/lotus.",
                 ),
                 io.Combo.Input(

@@ -6,18 +6,23 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ..conventions import OutputKind
+from ..conventions import Mode, OutputKind
 from .files import PROMPT_FILE, WEIGHTS_STEM, CheckpointFiles
 
 BUNDLED: Final = MappingProxyType[str, OutputKind](
-    {"lotus-tiny-depth-d": "disparity", "lotus-tiny-normal-d": "normal"}
+    {"lotus-tiny-depth-d": "disparity", "lotus-tiny-normal-d": "normal", "lotus-tiny-depth-g": "disparity"}
 )
 """Names of the bundled checkpoints and what each estimates."""
 
 BUNDLED_RESOLUTION: Final = 192
-"""Longest side in pixels. They were trained at 128x128 and work best with the shortest side at 128 to 192."""
+"""Longest side in pixels. They were trained with sides of 96 to 192."""
 
 _HOME = Path(__file__).resolve().parent.parent / "data" / "lotus-tiny"
+
+
+def bundled_mode(name: str) -> Mode:
+    """Return whether a bundled checkpoint is discriminative, "d", or generative, "g": the end of its name."""
+    return "g" if name.endswith("-g") else "d"
 
 
 def bundled_files(name: str) -> CheckpointFiles:

@@ -12,7 +12,7 @@ from typing import Final
 from ..conventions import DEFAULT_RESOLUTION, Mode, OutputKind
 from ..errors import UnknownModelError
 from . import catalog
-from .bundled import BUNDLED, BUNDLED_RESOLUTION, bundled_files
+from .bundled import BUNDLED, BUNDLED_RESOLUTION, bundled_files, bundled_mode
 from .entry import CatalogEntry
 from .files import CheckpointFiles, checkpoint_files
 from .foreign import PICKLE_SUFFIXES, SAFE_SUFFIXES
@@ -72,7 +72,10 @@ def locate(
     name = os.fspath(source)
     if name in BUNDLED:
         return Located(
-            bundled_files(name), output=BUNDLED[name], mode="d", default_resolution=BUNDLED_RESOLUTION
+            bundled_files(name),
+            output=BUNDLED[name],
+            mode=bundled_mode(name),
+            default_resolution=BUNDLED_RESOLUTION,
         )
     path = Path(name).expanduser()
     explicit = isinstance(source, os.PathLike) or path.is_absolute() or name.startswith(_EXPLICIT)

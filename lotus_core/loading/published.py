@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..conventions import Mode, OutputKind
-from .bundled import BUNDLED, BUNDLED_RESOLUTION
+from .bundled import BUNDLED, BUNDLED_RESOLUTION, bundled_mode
 from .entry import CatalogEntry, Precision, RemoteFile
 
 _AUTHORS: Final = "jingheya"
@@ -187,13 +187,13 @@ def _file_entry(
 
 
 def bundled_entries() -> tuple[CatalogEntry, ...]:
-    """Return the two small models that come with the package, for trying the graph offline and for tests."""
+    """Return the small models that come with the package, for trying the graph offline and for tests."""
     return tuple(
         CatalogEntry(
             name=name,
             weights=name,
             output=output,
-            mode="d",
+            mode=bundled_mode(name),
             layout="bundled",
             unet=None,
             vae=None,

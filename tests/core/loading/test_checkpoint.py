@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from lotus_core.errors import (
     UnsafeFormatError,
 )
 from lotus_core.loading import catalog, hub
+from lotus_core.loading.bundled import bundled_files
 from lotus_core.loading.checkpoint import LoadedParts, load_parts
 from lotus_core.loading.convert import convert
 from lotus_core.loading.files import PROMPT_FILE
@@ -138,14 +140,20 @@ def test_info_says_what_was_loaded(mini: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "output"), [("lotus-tiny-depth-d", "disparity"), ("lotus-tiny-normal-d", "normal")]
+    ("name", "output", "mode", "parameters"),
+    [
+        ("lotus-tiny-depth-d", "disparity", "d", 3_310_500),
+        ("lotus-tiny-normal-d", "normal", "d", 3_310_500),
+        ("lotus-tiny-depth-g", "disparity", "g", 3_310_500 + 4 * 9 * 48),  # sees the noise too
+    ],
 )
-def test_the_bundled_checkpoints_load_by_name(name: str, output: str) -> None:
+def test_the_bundled_checkpoints_load_by_name(name: str, output: str, mode: str, parameters: int) -> None:
     parts = load_parts(name)
-    assert (parts.info.name, parts.info.output, parts.info.mode) == (name, output, "d")
+    assert (parts.info.name, parts.info.output, parts.info.mode) == (name, output, mode)
     assert parts.info.default_resolution == 192
-    assert parts.info.unet_parameters == 3_310_500
-    assert parts.vae.config["scaling_factor"] == pytest.approx(0.4073, abs=1e-4)
+    assert parts.info.unet_parameters == parameters
+    written = json.loads((bundled_files(name).unet.parents[2] / "vae" / "config.json").read_text())
+    assert parts.vae.config["scaling_factor"] == written["scaling_factor"] != 0.18215
     assert parts.prompt_embeds.shape == (1, 2, 32)
 
 

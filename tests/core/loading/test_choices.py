@@ -33,6 +33,7 @@ def test_on_an_empty_machine_only_the_bundled_ones_are_here() -> None:
     assert {name for name, state in states.items() if state == "bundled"} == {
         "lotus-tiny-depth-d",
         "lotus-tiny-normal-d",
+        "lotus-tiny-depth-g",
     }
     assert set(states.values()) == {"bundled", "download"}
 
