@@ -24,7 +24,7 @@ from tests.nodes.test_pack import DEPTH, NORMAL, RUN, loader
 
 VIEWS = REPOSITORY / "assets" / "views"
 FOLDER = "lotus-views"
-RESOLUTION = 256
+RESOLUTION = 192
 VOXEL = 0.06
 """Metres: coarse enough for a quick test."""
 
