@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +18,7 @@ from lotus_core.rendering.depth import colorize_depth, depth_hint
 from lotus_core.rendering.normal import normal_rgb
 from lotus_core.rendering.uncertainty import colorize_uncertainty
 
-from .geometry_drawing import row, side_view
+from .geometry_drawing import row, save_sheet, side_view
 from .geometry_pictures import fusion
 
 THUMBNAIL = (480, 640)
@@ -41,13 +40,13 @@ def main(argv: list[str]) -> int:
     both = lc.predict_joint(models[0], models[1], photo)
     failing = read_image(options.photos / "coffee.jpg").pixels
     wrong = lc.predict_joint(models[0], models[1], failing, resolve=False)
-    _save(options.docs / "readme.jpg", row(_resized(readme_panels(photo, both))))
-    _save(options.docs / "readme-limits.jpg", row(_resized(readme_panels(failing, wrong))))
+    save_sheet(options.docs / "readme.jpg", row(_resized(readme_panels(photo, both))))
+    save_sheet(options.docs / "readme-limits.jpg", row(_resized(readme_panels(failing, wrong))))
     sheets = {name: _columns(panels) for name, panels in thumbnails(photo, both).items()}
     sheets["lotus_fuse_views"] = _columns(fusion(options.views, models, lc.InferenceOptions())[::2])
     sheets["lotus_video"] = clip_sheet(photo, models[0])
     for name, sheet in sheets.items():
-        _save(options.workflows / f"{name}.jpg", sheet)
+        save_sheet(options.workflows / f"{name}.jpg", sheet)
     return 0
 
 
@@ -124,8 +123,3 @@ def _scaled(picture: Tensor, height: int, width: int) -> Tensor:
     return (
         F.interpolate(planes, (height, width), mode="bicubic", antialias=True)[0].movedim(0, -1).clamp(0, 1)
     )
-
-
-def _save(path: Path, sheet: Tensor) -> None:
-    Image.fromarray((sheet * 255).round().byte().numpy()).save(path, quality=85)
-    print(f"{path}: {sheet.shape[1]} x {sheet.shape[0]}, {path.stat().st_size // 1000} kB")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lotus_core.geometry.camera import Camera
@@ -79,3 +81,10 @@ def row(pictures: list[Tensor]) -> Tensor:
         )[0].movedim(0, -1)
         parts.append(torch.nn.functional.pad(scaled.clamp(0, 1), (0, 0, GAP, GAP, GAP, GAP), value=1.0))
     return torch.cat(parts, dim=1)
+
+
+def save_sheet(path: Path, sheet: Tensor) -> None:
+    """Write a picture, (H, W, 3) in [0, 1], as JPEG, and say what was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((sheet * 255).round().byte().numpy()).save(path, quality=85)
+    print(f"{path}: {sheet.shape[1]} x {sheet.shape[0]}, {path.stat().st_size // 1000} kB")

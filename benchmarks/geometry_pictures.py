@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 import lotus_core as lc
@@ -24,7 +23,7 @@ from lotus_core.rendering.depth import colorize_depth
 from lotus_core.rendering.normal import normal_rgb
 from lotus_core.types import DepthPrediction, JointPrediction, NormalPrediction
 
-from .geometry_drawing import beside, paint_points, row, side_view
+from .geometry_drawing import beside, paint_points, row, save_sheet, side_view
 from .geometry_scores import central_normals
 
 MODELS = ("lotus-tiny-depth-d", "lotus-tiny-normal-d")
@@ -48,12 +47,12 @@ def main(argv: list[str]) -> int:
     both = lc.predict_joint(models[0], models[1], photo, inference, resolve=False)
     _say(options.photo.name, both)
     for name, pictures in stages(photo[0], both.depth, both.normals).items():
-        _save(options.folder / f"geometry-{name}.jpg", pictures)
+        save_sheet(options.folder / f"geometry-{name}.jpg", row(pictures))
     failing = read_image(options.failing).pixels
     wrong = lc.predict_joint(models[0], models[1], failing, inference, resolve=False)
     _say(options.failing.name, wrong)
-    _save(options.folder / "geometry-fails.jpg", failure(failing[0], wrong))
-    _save(options.folder / "geometry-fusion.jpg", fusion(options.views, models, inference))
+    save_sheet(options.folder / "geometry-fails.jpg", row(failure(failing[0], wrong)))
+    save_sheet(options.folder / "geometry-fusion.jpg", row(fusion(options.views, models, inference)))
     return 0
 
 
@@ -155,10 +154,3 @@ def _say(name: str, both: JointPrediction) -> None:
         f"{float(found.sd_log_focal):.2f}, normals differ by {float(found.angle_deg):.1f} degrees, "
         f"{float(found.coverage):.0%} of the picture used {found.reason[0]}"
     )
-
-
-def _save(path: Path, pictures: list[Tensor]) -> None:
-    sheet = row(pictures)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((sheet * 255).round().byte().numpy()).save(path, quality=85)
-    print(f"{path}: {sheet.shape[1]} x {sheet.shape[0]}, {path.stat().st_size // 1000} kB")

@@ -87,12 +87,17 @@ def write_checkpoint(
 def write_network(
     folder: Path, network: ModelMixin, dtype: torch.dtype, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a diffusers model: config.json and its weights, each whole or not at all."""
+    """Write a diffusers model: config.json and its weights, each whole or not at all.
+
+    The config does not say from which folder the network was read: diffusers notes that for itself.
+    """
     tensors = {
         key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in network.state_dict().items()
     }
     write_bytes(folder / f"{WEIGHTS_STEM}.safetensors", save(tensors, {"format": "pt", **(metadata or {})}))
-    _write_json(folder / "config.json", json.loads(network.to_json_string()))
+    config = json.loads(network.to_json_string())
+    config.pop("_name_or_path", None)
+    _write_json(folder / "config.json", config)
 
 
 def write_prompt(path: Path, prompt_embeds: Tensor) -> None:

@@ -224,6 +224,12 @@ def test_the_decoder_alone_can_be_trained_and_kept_latents_stay_valid(tmp_path):
     assert not torch.equal(before.decoder.conv_in.weight, after.decoder.conv_in.weight)
 
 
+def test_an_exported_network_does_not_name_the_folder_it_was_read_from(tmp_path):
+    objective(seed=3).export(tmp_path / "before")
+    objective(start=str(tmp_path / "before" / "vae"), channels=None).export(tmp_path / "after")
+    assert str(tmp_path) not in (tmp_path / "after" / "vae" / "config.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
