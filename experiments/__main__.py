@@ -20,7 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", choices=[*EXPERIMENTS, "report"])
     parser.add_argument("-o", "--output", type=Path, default=Path("out/experiments"))
     parser.add_argument("--latents", type=Path, default=Path("out/latents"), help="of the stage latents")
-    parser.add_argument("--vae", type=Path, default=Path("out/vae-polish/vae"), help="its VAE")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        default=Path("out/normal-d/model"),
+        help="checkpoint that training starts from, on the latents' VAE",
+    )
     parser.add_argument("--time-limit", type=float, help="stop cleanly after so many minutes")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the base config"
@@ -31,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_report(options.output, options.report)
         return 0
     changes = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.set)}
-    changes = {"data.0.folder": str(options.latents), "start.vae": str(options.vae), **changes}
+    changes = {"data.0.folder": str(options.latents), "start.checkpoint": str(options.start), **changes}
     done = run_experiment(EXPERIMENTS[options.name], options.output, changes, options.time_limit)
     print("complete" if done else "not yet complete: run it again")
     return 0 if done else 1

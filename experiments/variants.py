@@ -17,11 +17,13 @@ class Variant:
         name: Of the row.
         changes: Settings in place of the base's, by dotted key.
         scenes: Training scenes, about; None for all.
+        from_scratch: Whether it starts from random weights in place of the checkpoint.
     """
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     scenes: int | None = None
+    from_scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,19 @@ class Experiment:
     columns: tuple[str, ...]
 
 
+def _predictions() -> tuple[Variant, ...]:
+    """Return x0, epsilon and v with many steps; x0 and epsilon also from weights that never predicted any x0."""
+    pretrained = [
+        Variant(f"{kind}, 50 steps", {"noise.prediction": kind, "noise.steps": 50})
+        for kind in ("x0", "epsilon", "v")
+    ]
+    scratch = [
+        Variant(f"{kind}, 50 steps, from scratch", {"noise.prediction": kind, "noise.steps": 50}, None, True)
+        for kind in ("x0", "epsilon")
+    ]
+    return (*pretrained, *scratch)
+
+
 def _steps() -> tuple[Variant, ...]:
     return tuple(
         Variant(f"{steps} step{'s' if steps > 1 else ''}, {scenes} scenes", {"noise.steps": steps}, scenes)
@@ -56,13 +71,7 @@ EXPERIMENTS: Final = {
             "prediction",
             "Predicting the annotation (x0) has less error and less variance over noise than predicting noise "
             "(section 4.1).",
-            tuple(
-                Variant(
-                    f"{prediction}, {steps} steps", {"noise.prediction": prediction, "noise.steps": steps}
-                )
-                for steps in (50,)
-                for prediction in ("x0", "epsilon", "v")
-            ),
+            _predictions(),
             ("abs_rel", "delta1", "noise_spread"),
         ),
         Experiment(

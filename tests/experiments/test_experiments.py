@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ import torch
 from experiments.__main__ import main
 from experiments.regions import near_depth_edges, thin_structures
 from experiments.report import END, MARK, table, write_report
-from experiments.run import BASE
+from experiments.run import BASE, run_settings
 from experiments.score import mean_and_spread
 from experiments.subsets import latents_of_first_scenes
 from experiments.variants import EXPERIMENTS, SEEDS, Experiment, Variant
-from lotus_core.training.config import LotusConfig, VaeConfig, read_config
+from lotus_core.training.config import LotusConfig, Start, VaeConfig, read_config
+from lotus_core.training.export import write_checkpoint
 from lotus_core.training.latents import write_latents
+from lotus_core.training.networks import starting_parts
 from lotus_core.training.sources import Sources
 from lotus_core.training.vae import VaeObjective
 from tests.core.training.small import examples, vae_settings
@@ -96,8 +99,10 @@ def test_every_variant_is_a_valid_config_of_equal_budget(experiment):
     base = read_config(BASE)
     assert len(SEEDS) >= 3
     for variant in experiment.variants:
-        config = read_config(BASE, {**variant.changes, "seed": 1})
+        config = read_config(BASE, run_settings(variant, 1, {"start.checkpoint": "model"}))
         assert isinstance(config, LotusConfig)
+        assert (config.start.checkpoint is None) == variant.from_scratch
+        assert config.start.vae == (str(Path("model/vae")) if variant.from_scratch else None)
         assert (config.schedule, config.optimizer) == (base.schedule, base.optimizer)
 
 
@@ -115,9 +120,12 @@ def test_a_table_gives_mean_and_spread_and_leaves_out_what_was_not_run():
 
 
 def test_a_whole_experiment_runs_resumes_and_reports(tmp_path, monkeypatch):
-    vae_folder = tmp_path / "vae"
+    vae_folder, checkpoint = tmp_path / "vae", tmp_path / "checkpoint"
     config = VaeConfig.model_validate(vae_settings("unused"))
     VaeObjective(config, Sources((examples(2),), (1.0,))).export(vae_folder)
+    sizes = {"channels": (8, 16), "attention": (False, True), "heads": 2, "norm_groups": 4}
+    small = Start(vae=str(vae_folder / "vae"), **sizes)
+    write_checkpoint(checkpoint, starting_parts(small, "d", 0), "d", "normal", None)
     folder = latents(tmp_path / "latents", 8)
     monkeypatch.setattr("experiments.run.SEEDS", (0, 1))
     monkeypatch.setattr("experiments.run.score", _small_score)
@@ -127,17 +135,10 @@ def test_a_whole_experiment_runs_resumes_and_reports(tmp_path, monkeypatch):
         str(tmp_path / "out"),
         "--latents",
         str(folder),
-        "--vae",
-        str(vae_folder / "vae"),
+        "--start",
+        str(checkpoint),
     ]
-    for change in (
-        "schedule.steps=1",
-        "start.channels=[8, 16]",
-        "start.attention=[false, true]",
-        "start.heads=2",
-        "start.norm_groups=4",
-        "schedule.batch_size=2",
-    ):
+    for change in ("schedule.steps=1", "schedule.batch_size=2"):
         arguments += ["--set", change]
     assert main([*arguments, "--time-limit", "0"]) == 1
     assert main(arguments) == 0
