@@ -14,9 +14,8 @@ from comfy_api.latest import io
 
 from ..lotus_core.geometry.camera import fov_from_focal
 from ..lotus_core.geometry.joint import JointGeometry
-from ..lotus_core.geometry.point_cloud import point_cloud
 from ..lotus_core.io.atomic import storage_error
-from ..lotus_core.io.geometry_files import MeshOptions, geometry_mesh
+from ..lotus_core.io.geometry_files import MeshOptions, geometry_mesh, geometry_points
 from ..lotus_core.io.meshes import write_glb, write_ply
 from . import compat
 from .sockets import LotusGeometry, LotusGeometrySocket, MogeGeometrySocket
@@ -171,13 +170,10 @@ class LotusGeometryToPointCloud(io.ComfyNode):
     ) -> io.NodeOutput:
         """Build and write it."""
         mm.throw_exception_if_processing_interrupted()
-        joint = geometry.resolved(picture)
-        cloud = point_cloud(
-            joint.points[0],
-            mask=joint.valid[0] & ~joint.clipped[0],
-            normals=joint.normals[0],
+        cloud = geometry_points(
+            geometry.resolved(picture),
             image=geometry.images[picture, ..., :3].cpu(),
-            stride=stride,
+            options=MeshOptions(stride=stride),
         )
         path, relative = output_file(filename_prefix, ".ply")
         write_ply(path, cloud)
