@@ -187,7 +187,7 @@ def test_the_textured_mesh_stands_upright_and_unmirrored(frontend: Frontend) -> 
 def test_the_fused_mesh_has_the_views_colours(frontend: Frontend) -> None:
     need_package(frontend.server.checkout, "skimage")
     provide_views(frontend.server)
-    run(frontend, small(read_workflow(REPOSITORY / "workflows" / "lotus_fuse_views.json"), 320))
+    run(frontend, small(read_workflow(REPOSITORY / "workflows" / "lotus_fuse_views.json"), 192))
     picture = wait_until_shown(frontend, 0.02, bluish)
     keep(frontend, "viewer_fused")
     views = pictures().numpy()
