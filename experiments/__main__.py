@@ -36,7 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_report(options.output, options.report)
         return 0
     changes = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.set)}
-    changes = {"data.0.folder": str(options.latents), "start.checkpoint": str(options.start), **changes}
+    changes = {
+        "data.0.folder": str(options.latents),
+        "start.checkpoint": str(options.start),
+        "start.vae": str(options.start / "vae"),
+        **changes,
+    }
     done = run_experiment(EXPERIMENTS[options.name], options.output, changes, options.time_limit)
     print("complete" if done else "not yet complete: run it again")
     return 0 if done else 1

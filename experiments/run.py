@@ -23,13 +23,6 @@ from .variants import SEEDS, Experiment, Variant
 
 BASE = Path(__file__).parent / "base.yaml"
 
-RANDOM_WEIGHTS: Mapping[str, Any] = {
-    "start.checkpoint": None,
-    "start.channels": [48, 80, 96],
-    "start.attention": [False, True, True],
-}
-"""In place of the checkpoint, a network of its size: that of the bundled models."""
-
 
 def run_experiment(
     experiment: Experiment, output: Path, changes: Mapping[str, Any], minutes: float | None
@@ -56,14 +49,6 @@ def run_experiment(
     return True
 
 
-def run_settings(variant: Variant, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run changes in the base config; random weights are trained on the checkpoint's own VAE."""
-    settings = {**changes, **variant.changes, "seed": seed}
-    if variant.from_scratch:
-        settings |= RANDOM_WEIGHTS | {"start.vae": str(Path(changes["start.checkpoint"]) / "vae")}
-    return settings
-
-
 def _run(
     variant: Variant,
     seed: int,
@@ -72,7 +57,7 @@ def _run(
     deadline: Deadline,
     reconstruct: bool,
 ) -> bool:
-    settings = run_settings(variant, seed, changes)
+    settings = {**changes, **variant.changes, "seed": seed}
     scenes = None
     if variant.scenes is not None:
         subset = folder.parent / "latents"

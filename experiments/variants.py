@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 SEEDS: Final = (0, 1, 2)
+RANDOM_WEIGHTS: Final[Mapping[str, Any]] = {
+    "start.checkpoint": None,
+    "start.channels": [48, 80, 96],
+    "start.attention": [False, True, True],
+}
+"""In the place of the checkpoint, a network of its size; the VAE stays."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +23,11 @@ class Variant:
         name: Of the row.
         changes: Settings in place of the base's, by dotted key.
         scenes: Training scenes, about; None for all.
-        from_scratch: Whether it starts from random weights in place of the checkpoint.
     """
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     scenes: int | None = None
-    from_scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ def _predictions() -> tuple[Variant, ...]:
         for kind in ("x0", "epsilon", "v")
     ]
     scratch = [
-        Variant(f"{kind}, 50 steps, from scratch", {"noise.prediction": kind, "noise.steps": 50}, None, True)
-        for kind in ("x0", "epsilon")
+        Variant(f"{variant.name}, from scratch", {**variant.changes, **RANDOM_WEIGHTS})
+        for variant in pretrained[:2]
     ]
     return (*pretrained, *scratch)
 

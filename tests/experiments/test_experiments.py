@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ import torch
 from experiments.__main__ import main
 from experiments.regions import near_depth_edges, thin_structures
 from experiments.report import END, MARK, table, write_report
-from experiments.run import BASE, run_settings
+from experiments.run import BASE
 from experiments.score import mean_and_spread
 from experiments.subsets import latents_of_first_scenes
 from experiments.variants import EXPERIMENTS, SEEDS, Experiment, Variant
@@ -99,10 +98,10 @@ def test_every_variant_is_a_valid_config_of_equal_budget(experiment):
     base = read_config(BASE)
     assert len(SEEDS) >= 3
     for variant in experiment.variants:
-        config = read_config(BASE, run_settings(variant, 1, {"start.checkpoint": "model"}))
+        config = read_config(BASE, {**variant.changes, "seed": 1})
         assert isinstance(config, LotusConfig)
-        assert (config.start.checkpoint is None) == variant.from_scratch
-        assert config.start.vae == (str(Path("model/vae")) if variant.from_scratch else None)
+        assert (config.start.checkpoint is None) == ("from scratch" in variant.name)
+        assert config.start.vae == base.start.vae
         assert (config.schedule, config.optimizer) == (base.schedule, base.optimizer)
 
 
